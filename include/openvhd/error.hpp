@@ -1,0 +1,69 @@
+/// How operations fail: few codes to branch on, many reasons to read.
+#pragma once
+
+#include <cstdint>
+#include <openvhd/types.hpp>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <variant>
+
+namespace openvhd {
+
+enum class Errc : std::uint8_t {
+  io,            ///< The host failed a call; `sys_errno` says how.
+  corrupt,       ///< The image breaks a rule of its format.
+  unsupported,   ///< Well formed, but something that this library does not do.
+  out_of_range,  ///< Beyond the end of the disk, or a number that no limit admits.
+  misaligned,    ///< Not a multiple of the logical sector size.
+  read_only,     ///< A change was asked of an image opened for reading.
+  busy,          ///< Locked by another process, or a bound was reached; trying later may work.
+  no_space,      ///< The host file system is full; nothing was changed.
+  not_found,     ///< A file, parent or export that was named is not there.
+  denied,        ///< A policy forbids it: parent paths, owners, links, kinds of file.
+  mismatch,      ///< Two files that should belong together do not: linkage, sizes, sector sizes.
+  poisoned,      ///< An earlier sync or metadata write failed: reopen the image.
+  fenced,        ///< Another writer changed the image under us.
+  invalid,       ///< The caller's arguments contradict each other.
+  cancelled,     ///< Stopped on request.
+};
+
+/// Why an operation failed. Trivially copyable and never allocates, so a completion can carry it.
+struct Error {
+  Errc code{};
+  int sys_errno = 0;        ///< When the host failed a call, else 0.
+  std::uint32_t layer = 0;  ///< Which file of a chain: 0 is the leaf, 1 its parent, and so on.
+  FileOffset where{};       ///< The structure that failed a check, in that file.
+  const char* what = "";    ///< A literal: structure, broken rule, section or invariant id.
+};
+
+/// A short name for a code: "corrupt", "no-space", and so on.
+const char* to_string(Errc code) noexcept;
+
+/// One line: "FILE: OFFSET: what: strerror". Control characters in `file` are escaped.
+std::string describe(const Error& error, std::string_view file);
+
+/// A value or an Error, in the shape of std::expected. Taking the wrong side terminates.
+template <class T>
+class [[nodiscard]] Result {
+ public:
+  Result(T value) : v_{std::in_place_index<0>, std::move(value)} {}
+  Result(Error error) noexcept : v_{std::in_place_index<1>, error} {}
+
+  explicit operator bool() const noexcept { return v_.index() == 0; }
+  bool has_value() const noexcept { return v_.index() == 0; }
+  T& operator*() & noexcept { return std::get<0>(v_); }
+  const T& operator*() const& noexcept { return std::get<0>(v_); }
+  T&& operator*() && noexcept { return std::get<0>(std::move(v_)); }
+  T* operator->() noexcept { return &std::get<0>(v_); }
+  const T* operator->() const noexcept { return &std::get<0>(v_); }
+  const Error& error() const noexcept { return std::get<1>(v_); }
+
+ private:
+  std::variant<T, Error> v_;
+};
+
+struct Ok {};
+using Status = Result<Ok>;
+
+}  // namespace openvhd
