@@ -1,0 +1,130 @@
+/// The front of every format: a virtual disk, made of one file or a chain of them.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <openvhd/disk_info.hpp>
+#include <openvhd/error.hpp>
+#include <openvhd/types.hpp>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+namespace openvhd {
+
+enum class Access : std::uint8_t {
+  read_only,   ///< Shared reader lock; never writes, a dirty log is replayed in memory.
+  read_write,  ///< Exclusive lock; a dirty log is replayed into the file.
+  inspect,     ///< No lock, never writes; says in the report when somebody holds the image.
+};
+
+/// Which parents a differencing image may pull in. The image only proposes a name; see
+/// docs/parents.md for the rules (RELIABILITY f.4).
+struct ParentPolicy {
+  /// Open parents at all. False: a differencing image opens alone, and ranges that its parent
+  /// would answer fail to read (info, dump and check of one file need no parent).
+  bool open_parents = true;
+  /// Directories, beside the child's own, in which a parent may lie. Tried in order.
+  std::vector<std::string> parent_dirs;
+  /// The parents themselves, nearest first. When given, locators are verified, never followed.
+  std::vector<std::string> chain;
+  /// Allow a parent on another mount than its child.
+  bool cross_device = false;
+  /// Most files in a chain, the leaf included.
+  std::uint32_t max_depth = 64;
+};
+
+/// What an open saw: filled as far as it got, also when it fails.
+struct OpenReport {
+  std::vector<std::string> files;  ///< Paths by layer; Error::layer indexes it.
+  std::vector<std::string> notes;  ///< Replays, tolerated deviations, ignored parent paths.
+};
+
+enum class DriverKind : std::uint8_t {
+  automatic,  ///< io_uring where the kernel allows it, else blocking.
+  blocking,   ///< pread and pwrite.
+  io_uring,   ///< Fails to open where it is forbidden.
+};
+
+struct OpenOptions {
+  Access access = Access::read_only;
+  /// Empty: from the content. Raw is never guessed.
+  std::optional<Format> format;
+  ParentPolicy parents;
+  /// Transfers that are aligned avoid the page cache where the host file system allows.
+  bool direct = false;
+  DriverKind driver = DriverKind::automatic;
+  /// Borrowed for the call; may be null.
+  OpenReport* report = nullptr;
+};
+
+/// A run of the virtual disk that one answer covers.
+struct MapEntry {
+  enum class Kind : std::uint8_t {
+    data,  ///< Stored at `host_offset` of file `layer`.
+    zero,  ///< Zeros by the metadata of file `layer`.
+    hole,  ///< Nobody stores it: reads as zeros.
+  };
+  VirtualOffset at{};
+  std::uint64_t length = 0;
+  Kind kind{};
+  std::uint32_t layer = 0;
+  FileOffset host_offset{};
+
+  friend bool operator==(const MapEntry&, const MapEntry&) = default;
+};
+
+namespace detail {
+class DiskState;
+}
+
+/// A virtual disk. Calls block. One thread at a time may use a disk; different disks are
+/// independent. Byte ranges need no alignment: sectors that are written in part are read first.
+/// Errors of all I/O calls: out_of_range (nothing done), io, corrupt, no_space (nothing
+/// allocated), read_only, poisoned, fenced.
+class Disk {
+ public:
+  /// Opens `path` and, for a differencing image, its parents. Errors: not_found, denied, busy
+  /// (locked), corrupt, unsupported, mismatch (linkage), io. Nothing is written on failure.
+  static Result<Disk> open(const std::string& path, const OpenOptions& options);
+
+  Disk(Disk&&) noexcept;
+  Disk& operator=(Disk&&) noexcept;
+  /// Closes without reporting: call close() to know. Never writes after a failed sync.
+  ~Disk();
+
+  const Geometry& geometry() const noexcept;
+  Format format() const noexcept;
+  DiskType type() const noexcept;
+  bool writable() const noexcept;
+  /// Paths by layer, the leaf first.
+  const std::vector<std::string>& files() const noexcept;
+
+  Status read(VirtualOffset at, std::span<std::byte> into) noexcept;
+  Status write(VirtualOffset at, std::span<const std::byte> from) noexcept;
+  /// The range reads as zeros; blocks that it covers whole give their space back.
+  Status zero(VirtualOffset at, std::uint64_t length) noexcept;
+  /// The range is no longer needed and reads as zeros; space goes back to the host.
+  Status trim(VirtualOffset at, std::uint64_t length) noexcept;
+  /// What completed before survives a power cut (RELIABILITY D2).
+  Status flush() noexcept;
+  /// Flushes, empties the log and releases locks. The disk answers nothing afterwards.
+  Status close() noexcept;
+
+  /// What holds the bytes from `at`: one entry, as long as one answer reaches, at most `length`.
+  Result<MapEntry> map(VirtualOffset at, std::uint64_t length) noexcept;
+
+  /// Sizes, ids, state of each layer. Blocks are counted where `count_blocks` is set or where it
+  /// reads at most 1 MiB of table.
+  Result<DiskInfo> info(bool count_blocks) noexcept;
+
+ private:
+  friend class detail::DiskState;
+  explicit Disk(std::unique_ptr<detail::DiskState> state) noexcept;
+  std::unique_ptr<detail::DiskState> state_;
+};
+
+}  // namespace openvhd

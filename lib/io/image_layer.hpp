@@ -1,0 +1,67 @@
+/// A layer that came out of an image file: what chains, info and messages need beside the data.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <openvhd/disk_info.hpp>
+#include <openvhd/error.hpp>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "io/file.hpp"
+#include "io/host.hpp"
+#include "io/layer.hpp"
+
+namespace openvhd {
+
+/// A name under which an image proposes its parent.
+struct ParentPath {
+  enum class Kind : std::uint8_t {
+    relative,  ///< VHDX relative_path, VHD W2ru: the only kind that is followed by itself.
+    absolute,  ///< VHDX absolute_win32_path, VHD W2ku.
+    volume,    ///< VHDX volume_path.
+    other,     ///< Deprecated or foreign locators (Wi2r, Wi2k, MacX), the VHD parent name.
+  };
+  Kind kind{};
+  const char* key = "";  ///< As the format calls it: "relative_path", "W2ru".
+  std::string text;      ///< UTF-8.
+};
+
+/// What a differencing image says of its parent.
+struct ParentLink {
+  std::vector<ParentPath> paths;  ///< In the order in which they are to be tried.
+  Guid linkage;                   ///< VHDX parent_linkage; VHD parent unique id.
+  std::optional<Guid> linkage2;   ///< VHDX parent_linkage2.
+  std::uint32_t timestamp = 0;    ///< VHD parent time stamp; 0 where not recorded. Reported only.
+};
+
+class ImageLayer : public Layer {
+ public:
+  virtual DiskType type() const noexcept = 0;
+  /// Everything about this file but `path`, `file_size`, `allocated_bytes` and `blocks`.
+  virtual LayerInfo info() const = 0;
+  /// Reads the whole table, holes in it skipped; gives up with Errc::out_of_range when more than
+  /// `max_table_bytes` would be read.
+  virtual Result<BlockCounts> count_blocks(File& file, std::uint64_t max_table_bytes) = 0;
+  /// Null unless differencing.
+  virtual const ParentLink* parent_link() const noexcept = 0;
+  /// The id by which children know this image: VHDX DataWriteGuid, VHD unique id.
+  virtual Guid link_identity() const noexcept = 0;
+};
+
+/// An opened image file: the layer and the file its commands run on, which may be an in-memory
+/// overlay over the one that was given.
+struct OpenedImage {
+  std::unique_ptr<File> file;
+  std::unique_ptr<ImageLayer> layer;
+};
+
+/// How a format is asked to open a file. A writable open of a dirty image replays its log into
+/// the file; a read-only one replays it into memory. A file opened read-only is never written.
+struct LayerOpenOptions {
+  bool writable = false;
+  std::uint64_t table_cache_bytes = 64 * 1024 * 1024;  ///< Most memory for table pages.
+};
+
+}  // namespace openvhd
