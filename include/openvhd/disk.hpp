@@ -21,6 +21,13 @@ enum class Access : std::uint8_t {
   inspect,     ///< No lock, never writes; says in the report when somebody holds the image.
 };
 
+/// A parent that the operator names.
+struct ParentFile {
+  std::string path;
+  /// Set to Format::raw for a raw parent, which has no id to verify; otherwise the child's format.
+  std::optional<Format> format;
+};
+
 /// Which parents a differencing image may pull in. The image only proposes a name; see
 /// docs/parents.md for the rules (RELIABILITY f.4).
 struct ParentPolicy {
@@ -30,7 +37,7 @@ struct ParentPolicy {
   /// Directories, beside the child's own, in which a parent may lie. Tried in order.
   std::vector<std::string> parent_dirs;
   /// The parents themselves, nearest first. When given, locators are verified, never followed.
-  std::vector<std::string> chain;
+  std::vector<ParentFile> chain;
   /// Allow a parent on another mount than its child.
   bool cross_device = false;
   /// Most files in a chain, the leaf included.

@@ -44,8 +44,8 @@ enum class ClearKind : std::uint8_t {
 /// What clear() did about the first bytes of a range.
 struct Cleared {
   std::uint64_t length = 0;  ///< Bytes that this answer covers.
-  /// Set when the caller must make the host do it: execute `kind` (zero, punch, or write of
-  /// zeros) at `at` for `length` bytes, then call wrote(). Empty: the metadata says it all.
+  /// Set when the caller must make the host do it: execute `kind` (zero or punch) at `at` for
+  /// `length` bytes, then call wrote(). Empty: the metadata says it all.
   struct OnHost {
     IoCommand::Kind kind{};
     FileOffset at{};
