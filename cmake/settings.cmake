@@ -1,10 +1,30 @@
-# What every target of this project compiles with. Tests, benchmarks and -Werror only when top level.
+# What every target of this project compiles with, and the function that makes a room.
 option(OPENVHD_BUILD_TESTS "Build the tests" ${PROJECT_IS_TOP_LEVEL})
+option(OPENVHD_BUILD_TOOLS "Build vhdtool" ${PROJECT_IS_TOP_LEVEL})
+option(OPENVHD_BUILD_BENCHMARKS "Build the benchmarks (needs Google Benchmark)" OFF)
+option(OPENVHD_FUZZ "Link fuzz targets with libFuzzer (Clang only)" OFF)
+option(OPENVHD_INSTALL "Make install rules" ${PROJECT_IS_TOP_LEVEL})
 option(OPENVHD_WERROR "Treat warnings as errors" ${PROJECT_IS_TOP_LEVEL})
+option(OPENVHD_HARDEN "Harden optimised builds against memory errors" ${PROJECT_IS_TOP_LEVEL})
+
+include(CheckPIESupported)
+include(GNUInstallDirs)
+check_pie_supported(LANGUAGES CXX)
 
 find_package(PkgConfig REQUIRED)
 pkg_check_modules(liburing REQUIRED IMPORTED_TARGET liburing)
 find_package(Threads REQUIRED)
+
+if(PROJECT_IS_TOP_LEVEL)
+  if(NOT CMAKE_BUILD_TYPE AND NOT CMAKE_CONFIGURATION_TYPES)
+    set(CMAKE_BUILD_TYPE Release CACHE STRING "Debug, Release, RelWithDebInfo or MinSizeRel" FORCE)
+  endif()
+  find_program(OPENVHD_CCACHE ccache)
+  if(OPENVHD_CCACHE AND NOT DEFINED CMAKE_CXX_COMPILER_LAUNCHER)
+    set(CMAKE_CXX_COMPILER_LAUNCHER ${OPENVHD_CCACHE})
+  endif()
+  set(CMAKE_EXPORT_COMPILE_COMMANDS ON)
+endif()
 
 add_library(openvhd_settings INTERFACE)
 target_compile_features(openvhd_settings INTERFACE cxx_std_20)
@@ -12,13 +32,32 @@ target_compile_options(openvhd_settings INTERFACE
   -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wsign-conversion -Wold-style-cast -Wcast-align
   $<$<BOOL:${OPENVHD_WERROR}>:-Werror>)
 
-# One room, one target; its link line is its dependency rule.
+# Position-independent programs, as distributions build them.
+set_target_properties(openvhd_settings PROPERTIES INTERFACE_POSITION_INDEPENDENT_CODE ON)
+
+# Optimised builds only: FORTIFY needs optimisation, and sanitizers (in Debug builds) do not mix.
+set(hardened "$<AND:$<BOOL:${OPENVHD_HARDEN}>,$<NOT:$<CONFIG:Debug>>>")
+target_compile_options(openvhd_settings INTERFACE
+  "$<${hardened}:-fstack-protector-strong;-fstack-clash-protection;-ftrivial-auto-var-init=zero>"
+  "$<${hardened}:-U_FORTIFY_SOURCE;-D_FORTIFY_SOURCE=3;-D_GLIBCXX_ASSERTIONS>")
+if(CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64")
+  target_compile_options(openvhd_settings INTERFACE "$<${hardened}:-fcf-protection>")
+endif()
+target_link_options(openvhd_settings INTERFACE
+  "$<${hardened}:LINKER:-z,relro;LINKER:-z,now;LINKER:-z,noexecstack>")
+
+# openvhd_room(NAME SOURCES ... LINKS rooms... SYSTEM libraries...): one room, one target; its link
+# line is its dependency rule. SYSTEM takes Threads::Threads and PkgConfig:: targets: they end up
+# in the package config and in openvhd.pc.
 function(openvhd_room name)
   cmake_parse_arguments(ROOM "" "" "SOURCES;LINKS;SYSTEM" ${ARGN})
   add_library(openvhd_${name} STATIC ${ROOM_SOURCES})
   add_library(openvhd::${name} ALIAS openvhd_${name})
-  set_target_properties(openvhd_${name} PROPERTIES POSITION_INDEPENDENT_CODE ON)
+  # The version script of the shared library settles what can be interposed: nothing.
+  target_compile_options(openvhd_${name} PRIVATE -fno-semantic-interposition)
   target_include_directories(openvhd_${name} PUBLIC
     $<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}/include> $<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}/lib>)
   target_link_libraries(openvhd_${name} PUBLIC openvhd_settings ${ROOM_LINKS} ${ROOM_SYSTEM})
+  set_property(GLOBAL APPEND PROPERTY OPENVHD_ROOMS openvhd_${name})
+  set_property(GLOBAL APPEND PROPERTY OPENVHD_SYSTEM ${ROOM_SYSTEM})
 endfunction()
