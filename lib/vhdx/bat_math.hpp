@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <openvhd/error.hpp>
+#include <optional>
 #include <span>
 
 #include "vhdx/layout.hpp"
@@ -98,22 +99,21 @@ struct EntryRules {
 constexpr bool payload_has_data(BatEntry entry) noexcept { return entry.state_bits() >= 6; }
 constexpr bool bitmap_has_data(BatEntry entry) noexcept { return entry.state_bits() == 6; }
 
-/// True when the entry owns file space: it has data, or a soft anchor (UNDEFINED and UNMAPPED
-/// with an offset: the space stays the block's until it is taken back).
-constexpr bool payload_owns_space(BatEntry entry) noexcept {
-  return entry.offset().value != 0 && entry.state_bits() != 0 && entry.state_bits() != 2;
-}
+/// The place that an UNDEFINED or UNMAPPED block may take back, or empty: an anchor that is not
+/// inside the file, or lies over a fixed structure, is worth nothing (X13: reads ignore it).
+std::optional<FileOffset> soft_anchor(BatEntry entry, const EntryRules& rules) noexcept;
 
 /// Judges one payload entry by itself (X12, X13, and X07 against what lies at fixed places):
-/// state, reserved bits, PARTIALLY_PRESENT only with a parent, place inside the file and not over
+/// state, reserved bits, PARTIALLY_PRESENT only with a parent, data inside the file and not over
 /// a fixed structure. The block that ends the disk may be cut off in the file where the disk ends
-/// (old QEMU; FORMAT 53). Soft anchors must be in the file too. Errors: corrupt, with `at` as
-/// the place of the table entry. Overlap with other entries (X14) is not seen here.
+/// (old QEMU; FORMAT 53). Offsets of entries without data are not judged: see soft_anchor().
+/// Errors: corrupt, with `at` as the place of the table entry. Overlap with other entries (X14)
+/// is not seen here.
 Status validate_payload_entry(BatEntry entry, std::uint64_t block, const EntryRules& rules,
                               FileOffset at) noexcept;
 
-/// The same for a sector bitmap entry. One that is marked present in a file without a parent
-/// exists in the wild: it is accepted when its bounds are right, and owns its space.
+/// The same for a sector bitmap entry. In a file without a parent it means nothing, and entries
+/// marked present exist in the wild: only state and reserved bits are judged there.
 Status validate_bitmap_entry(BatEntry entry, const EntryRules& rules, FileOffset at) noexcept;
 
 }  // namespace openvhd::vhdx
