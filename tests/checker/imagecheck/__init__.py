@@ -1,0 +1,1 @@
+"""Independent checker and reader of VHD and VHDX images (see ../README.md)."""
