@@ -87,7 +87,6 @@ void MemoryStore::clear(std::uint64_t at, std::uint64_t end, bool keep_space) {
 }
 
 std::int32_t MemoryStore::zero(std::uint64_t at, std::uint64_t length, bool punch) {
-  if (length == 0) return -EINVAL;  // as fallocate has it
   if (too_far(at, length)) return -EFBIG;
   if (!punch) {
     if (const auto failed = take_space(at, length)) return failed;
@@ -97,7 +96,6 @@ std::int32_t MemoryStore::zero(std::uint64_t at, std::uint64_t length, bool punc
 }
 
 std::int32_t MemoryStore::reserve(std::uint64_t at, std::uint64_t length) {
-  if (length == 0) return -EINVAL;
   if (too_far(at, length)) return -EFBIG;
   if (const auto failed = take_space(at, length)) return failed;
   size = std::max(size, at + length);
@@ -156,8 +154,10 @@ std::int32_t MemoryFile::execute(const IoCommand& command) noexcept {
       return 0;
     case Kind::zero:
     case Kind::punch:
+      if (command.length == 0) return 0;
       return store_->zero(at, command.length, command.kind == Kind::punch);
     case Kind::reserve:
+      if (command.length == 0) return 0;
       return store_->reserve(at, command.length);
     case Kind::set_size:
       return store_->set_size(at);

@@ -1,0 +1,30 @@
+/// Locks that keep two writers off one image, QEMU among them (RELIABILITY e.4, e.5). They are
+/// open-file-description locks: a dying process leaves none, closing another descriptor of the
+/// same file drops none. They are advisory, and on many network file systems local to this host.
+#pragma once
+
+#include <cstdint>
+#include <openvhd/error.hpp>
+
+#include "base/fd.hpp"
+
+namespace openvhd {
+
+enum class Lock : std::uint8_t {
+  none,
+  reader,  ///< Other readers may come, QEMU's too; writers may not.
+  writer,  ///< Nobody else may come. Needs a descriptor that is open for writing.
+};
+
+/// Takes `lock`, which the open file description then holds until it is closed. Errors: busy,
+/// with nothing locked, when somebody holds what contradicts it; unsupported where the file
+/// system has no locks; io.
+Status take_lock(const Fd& file, Lock lock) noexcept;
+
+/// Whom an attempt to lock would meet.
+enum class Holder : std::uint8_t { nobody, readers, writer };
+
+/// Asks who else holds `file`, without locking anything.
+Result<Holder> lock_holder(const Fd& file) noexcept;
+
+}  // namespace openvhd
