@@ -13,6 +13,7 @@ check_pie_supported(LANGUAGES CXX)
 
 find_package(PkgConfig REQUIRED)
 pkg_check_modules(liburing REQUIRED IMPORTED_TARGET liburing)
+pkg_check_modules(libnbd REQUIRED IMPORTED_TARGET libnbd)
 find_package(Threads REQUIRED)
 
 if(PROJECT_IS_TOP_LEVEL)
