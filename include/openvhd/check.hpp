@@ -20,27 +20,27 @@ struct Finding {
   const char* id = "";  ///< The invariant: "X07", "L03", "V04", "C01", or "AZ1"... for --azure.
   Severity severity{};
   FileOffset at{};
-  std::string text;         ///< The structure and the rule, one line.
+  std::string text{};       ///< The structure and the rule, one line.
   bool repairable = false;  ///< repair() mends it without losing data.
 };
 
 struct CheckOptions {
   bool chain = false;  ///< Also the parents and the links between (C01, C02).
   bool azure = false;  ///< Also what Azure demands of an upload.
-  ParentPolicy parents;
+  ParentPolicy parents{};
   Progress* progress = nullptr;  ///< Borrowed; may be null.
 };
 
 struct FileCheck {
-  std::string path;
-  std::optional<Format> format;
-  std::vector<Finding> findings;
+  std::string path{};
+  std::optional<Format> format{};
+  std::vector<Finding> findings{};
   std::uint64_t suppressed = 0;  ///< Findings past the first 1000.
   bool clean() const noexcept;   ///< No warning and no error.
 };
 
 struct CheckReport {
-  std::vector<FileCheck> files;  ///< The named file first, then its parents when asked.
+  std::vector<FileCheck> files{};  ///< The named file first, then its parents when asked.
   bool clean() const noexcept;
   Severity worst() const noexcept;
 };
@@ -51,10 +51,10 @@ struct CheckReport {
 Result<CheckReport> check(const std::string& path, const CheckOptions& options);
 
 struct RepairResult {
-  CheckReport before;
-  CheckReport after;
-  std::vector<std::string> actions;  ///< What was done, one line each; empty on a healthy image.
-  std::string undo_file;             ///< Empty where nothing was written.
+  CheckReport before{};
+  CheckReport after{};
+  std::vector<std::string> actions{};  ///< What was done, one line each; empty on a healthy image.
+  std::string undo_file{};             ///< Empty where nothing was written.
 };
 
 /// Mends what can be mended without losing data: replays a dirty log, rewrites a header, region

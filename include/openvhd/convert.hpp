@@ -14,15 +14,15 @@ namespace openvhd {
 
 struct ConvertOptions {
   /// A file, "-" for standard input (raw, read as it comes), or an nbd:// or nbd+unix:// URI.
-  std::string source;
+  std::string source{};
   /// Empty: from the content. Raw must be named, except for "-" and NBD, which are raw always.
-  std::optional<Format> source_format;
-  ParentPolicy source_parents;
+  std::optional<Format> source_format{};
+  ParentPolicy source_parents{};
   /// A file, "-" for standard output (raw or fixed VHD), or an NBD URI (raw).
-  std::string target;
+  std::string target{};
   /// Type, format, block and sector sizes, azure, no_sparse, overwrite. A virtual_size of 0 is
   /// the size of what is copied; a larger one leaves zeros at the end.
-  CreateOptions create;
+  CreateOptions create{};
   /// The part of the source to copy; a length of 0 is up to its end.
   VirtualOffset offset{};
   std::uint64_t length = 0;
@@ -42,7 +42,7 @@ struct ConvertResult {
   std::uint64_t cloned_bytes = 0;   ///< Shared with the source, not moved.
   std::uint64_t skipped_bytes = 0;  ///< Unallocated, or zero by the source's metadata.
   std::uint64_t zero_bytes = 0;     ///< Read, found zero and not written.
-  std::vector<std::string> notes;
+  std::vector<std::string> notes{};
 };
 
 /// Copies a disk, whole chains flattened. The target is durable, with its directory entry, when
@@ -52,11 +52,11 @@ struct ConvertResult {
 Result<ConvertResult> convert(const ConvertOptions& options);
 
 struct CompareOptions {
-  std::string a;
-  std::string b;
-  std::optional<Format> a_format;
-  std::optional<Format> b_format;
-  ParentPolicy parents;
+  std::string a{};
+  std::string b{};
+  std::optional<Format> a_format{};
+  std::optional<Format> b_format{};
+  ParentPolicy parents{};
   /// Sizes must be equal; otherwise the longer disk may go on with zeros.
   bool strict = false;
   Progress* progress = nullptr;
@@ -66,7 +66,7 @@ struct CompareOptions {
 struct CompareResult {
   bool equal = false;
   bool sizes_differ = false;
-  std::optional<VirtualOffset> first_difference;
+  std::optional<VirtualOffset> first_difference{};
 };
 
 /// Compares what two disks read as; files, "-" excepted, and NBD URIs as for convert().

@@ -12,7 +12,7 @@ namespace openvhd {
 
 struct CreateOptions {
   /// Empty: from the file name (.vhd .vhdx .avhd .avhdx; .raw .img .bin only when `Format::raw`).
-  std::optional<Format> format;
+  std::optional<Format> format{};
   DiskType type = DiskType::dynamic;
   /// Bytes; exact, never rounded to a geometry. 0 with a parent: the parent's size.
   std::uint64_t virtual_size = 0;
@@ -23,8 +23,8 @@ struct CreateOptions {
   std::uint64_t log_size = 0;              ///< VHDX bytes, a multiple of 1 MiB; 0: 1 MiB.
   /// For differencing; opened by name as the caller gives it, under `parent_policy` for its own
   /// parents. The locators that are written: the absolute path and the path from the new file.
-  std::string parent;
-  ParentPolicy parent_policy;
+  std::string parent{};
+  ParentPolicy parent_policy{};
   /// Fixed VHD whose size is a multiple of 1 MiB, as Azure wants it: other sizes are `invalid`.
   bool azure = false;
   /// Fixed images get real, written extents in place of unwritten ones, for targets that refuse
@@ -33,7 +33,7 @@ struct CreateOptions {
   /// Replace an existing file. Otherwise an existing file is an error and stays as it is.
   bool overwrite = false;
   /// Kept in conversions of the same disk (VHDX page 83 id, VHD unique id); empty: random.
-  std::optional<Guid> identifier;
+  std::optional<Guid> identifier{};
   /// When creation fails: the file that the error speaks of. Borrowed; may be null.
   OpenReport* report = nullptr;
 };

@@ -23,9 +23,9 @@ enum class Access : std::uint8_t {
 
 /// A parent that the operator names.
 struct ParentFile {
-  std::string path;
+  std::string path{};
   /// Set to Format::raw for a raw parent, which has no id to verify; otherwise the child's format.
-  std::optional<Format> format;
+  std::optional<Format> format{};
 };
 
 /// Which parents a differencing image may pull in. The image only proposes a name; see
@@ -35,9 +35,9 @@ struct ParentPolicy {
   /// would answer fail to read (info, dump and check of one file need no parent).
   bool open_parents = true;
   /// Directories, beside the child's own, in which a parent may lie. Tried in order.
-  std::vector<std::string> parent_dirs;
+  std::vector<std::string> parent_dirs{};
   /// The parents themselves, nearest first. When given, locators are verified, never followed.
-  std::vector<ParentFile> chain;
+  std::vector<ParentFile> chain{};
   /// Allow a parent on another mount than its child.
   bool cross_device = false;
   /// Most files in a chain, the leaf included.
@@ -46,8 +46,8 @@ struct ParentPolicy {
 
 /// What an open saw: filled as far as it got, also when it fails.
 struct OpenReport {
-  std::vector<std::string> files;  ///< Paths by layer; Error::layer indexes it.
-  std::vector<std::string> notes;  ///< Replays, tolerated deviations, ignored parent paths.
+  std::vector<std::string> files{};  ///< Paths by layer; Error::layer indexes it.
+  std::vector<std::string> notes{};  ///< Replays, tolerated deviations, ignored parent paths.
 };
 
 enum class DriverKind : std::uint8_t {
@@ -59,8 +59,8 @@ enum class DriverKind : std::uint8_t {
 struct OpenOptions {
   Access access = Access::read_only;
   /// Empty: from the content. Raw is never guessed.
-  std::optional<Format> format;
-  ParentPolicy parents;
+  std::optional<Format> format{};
+  ParentPolicy parents{};
   /// Transfers that are aligned avoid the page cache where the host file system allows.
   bool direct = false;
   DriverKind driver = DriverKind::automatic;

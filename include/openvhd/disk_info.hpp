@@ -37,33 +37,33 @@ enum class LogState : std::uint8_t {
 
 /// One file of a chain.
 struct LayerInfo {
-  std::string path;
+  std::string path{};
   Format format{};
   DiskType type{};
-  Geometry geometry;
+  Geometry geometry{};
   std::uint64_t file_size = 0;
   std::uint64_t allocated_bytes = 0;  ///< On the host.
-  std::string creator;                ///< VHDX: the creator text; VHD: application and version.
-  std::string creator_os;             ///< VHD only.
-  std::optional<Guid> identifier;     ///< VHDX: page 83 id; VHD: unique id.
-  std::optional<Guid> data_write_guid;
-  std::optional<Guid> file_write_guid;
-  std::optional<std::int64_t> created_unix;  ///< VHD: its time stamp, in seconds since 1970.
+  std::string creator{};              ///< VHDX: the creator text; VHD: application and version.
+  std::string creator_os{};           ///< VHD only.
+  std::optional<Guid> identifier{};   ///< VHDX: page 83 id; VHD: unique id.
+  std::optional<Guid> data_write_guid{};
+  std::optional<Guid> file_write_guid{};
+  std::optional<std::int64_t> created_unix{};  ///< VHD: its time stamp, in seconds since 1970.
   LogState log = LogState::none;
   std::uint64_t log_bytes = 0;
   std::uint64_t replayed_entries = 0;
   bool leave_blocks_allocated = false;
-  bool saved_state = false;           ///< VHD only.
-  std::optional<BlockCounts> blocks;  ///< Empty where counting was not asked or cost too much.
+  bool saved_state = false;             ///< VHD only.
+  std::optional<BlockCounts> blocks{};  ///< Empty where counting was not asked or cost too much.
   std::vector<std::string>
       parent_paths;  ///< As the locators have them, kind first: "relative_path: ..."
-  std::optional<Guid> parent_linkage;
-  std::vector<std::string> notes;  ///< Deviations that were tolerated, one line each.
+  std::optional<Guid> parent_linkage{};
+  std::vector<std::string> notes{};  ///< Deviations that were tolerated, one line each.
 };
 
 struct DiskInfo {
-  std::vector<LayerInfo> layers;  ///< The leaf first.
-  std::string driver;             ///< "io_uring", "blocking".
+  std::vector<LayerInfo> layers{};  ///< The leaf first.
+  std::string driver{};             ///< "io_uring", "blocking".
 };
 
 }  // namespace openvhd

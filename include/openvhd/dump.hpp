@@ -12,12 +12,12 @@ namespace openvhd {
 
 /// A field or a structure. Leaves have a value, structures have children.
 struct DumpNode {
-  std::string name;                     ///< The specification's name, in snake_case.
-  std::string value;                    ///< For people: "0x00100000", "FULLY_PRESENT", a GUID.
-  std::optional<std::uint64_t> number;  ///< For machines, where the field is a number.
-  std::optional<FileOffset> at;         ///< Where it lies in the file.
-  std::string problem;                  ///< What is wrong with it; empty when nothing is.
-  std::vector<DumpNode> children;
+  std::string name{};                     ///< The specification's name, in snake_case.
+  std::string value{};                    ///< For people: "0x00100000", "FULLY_PRESENT", a GUID.
+  std::optional<std::uint64_t> number{};  ///< For machines, where the field is a number.
+  std::optional<FileOffset> at{};         ///< Where it lies in the file.
+  std::string problem{};                  ///< What is wrong with it; empty when nothing is.
+  std::vector<DumpNode> children{};
 };
 
 /// Decodes all structures of `path` as they are in the file: nothing is replayed, damaged ones

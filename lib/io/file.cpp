@@ -22,6 +22,8 @@ Status File::clone_from(File&, FileOffset, FileOffset to, std::uint64_t) noexcep
   return Error{.code = Errc::unsupported, .where = to, .what = "sharing extents between files"};
 }
 
+std::int64_t File::modified_unix() noexcept { return 0; }
+
 int File::async_descriptor(const IoCommand&) const noexcept { return -1; }
 
 std::uint32_t File::direct_alignment() const noexcept { return 1; }

@@ -52,6 +52,9 @@ class File {
   virtual Status clone_from(File& source, FileOffset from, FileOffset to,
                             std::uint64_t length) noexcept;
 
+  /// When its bytes last changed, in seconds since 1970; 0 where unknown.
+  virtual std::int64_t modified_unix() noexcept;
+
   virtual FileIdentity identity() const noexcept = 0;
 
   /// The name it was opened by, for messages only.

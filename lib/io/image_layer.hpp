@@ -25,14 +25,14 @@ struct ParentPath {
   };
   Kind kind{};
   const char* key = "";  ///< As the format calls it: "relative_path", "W2ru".
-  std::string text;      ///< UTF-8.
+  std::string text{};      ///< UTF-8.
 };
 
 /// What a differencing image says of its parent.
 struct ParentLink {
-  std::vector<ParentPath> paths;  ///< In the order in which they are to be tried.
-  Guid linkage;                   ///< VHDX parent_linkage; VHD parent unique id.
-  std::optional<Guid> linkage2;   ///< VHDX parent_linkage2.
+  std::vector<ParentPath> paths{};  ///< In the order in which they are to be tried.
+  Guid linkage{};                   ///< VHDX parent_linkage; VHD parent unique id.
+  std::optional<Guid> linkage2{};   ///< VHDX parent_linkage2.
   std::uint32_t timestamp = 0;    ///< VHD parent time stamp; 0 where not recorded. Reported only.
 };
 
@@ -53,8 +53,8 @@ class ImageLayer : public Layer {
 /// An opened image file: the layer and the file its commands run on, which may be an in-memory
 /// overlay over the one that was given.
 struct OpenedImage {
-  std::unique_ptr<File> file;
-  std::unique_ptr<ImageLayer> layer;
+  std::unique_ptr<File> file{};
+  std::unique_ptr<ImageLayer> layer{};
 };
 
 /// How a format is asked to open a file. A writable open of a dirty image replays its log into

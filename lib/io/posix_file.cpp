@@ -220,6 +220,12 @@ std::uint64_t PosixFile::allocated_bytes() noexcept {
   return static_cast<std::uint64_t>(info.st_blocks) * 512;  // in this unit on every file system
 }
 
+std::int64_t PosixFile::modified_unix() noexcept {
+  struct stat info{};
+  if (::fstat(fd_.get(), &info) != 0) return 0;
+  return info.st_mtim.tv_sec;
+}
+
 Result<FileRange> PosixFile::next_data(FileOffset at, FileOffset end) noexcept {
   OVHD_TRY(const std::uint64_t bytes, size());
   const std::uint64_t stop = std::min(end.value, bytes);

@@ -44,6 +44,7 @@ class PosixFile final : public File {
   Result<FileRange> next_data(FileOffset at, FileOffset end) noexcept override;
   Status clone_from(File& source, FileOffset from, FileOffset to,
                     std::uint64_t length) noexcept override;
+  std::int64_t modified_unix() noexcept override;
   FileIdentity identity() const noexcept override { return identity_; }
   const std::string& name() const noexcept override { return name_; }
   bool writable() const noexcept override { return options_.writable; }

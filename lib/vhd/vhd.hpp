@@ -21,14 +21,14 @@ Result<OpenedImage> open(std::unique_ptr<File> file, const LayerOpenOptions& opt
 
 struct CreateSpec {
   DiskType type{};
-  Geometry geometry;  ///< block_size included; all checked here. Logical sectors are 512.
+  Geometry geometry{};  ///< block_size included; all checked here. Logical sectors are 512.
   bool written_extents = false;    ///< Fixed: real zeros in place of unwritten extents.
-  std::optional<Guid> identifier;  ///< Unique id; random when empty.
-  Guid parent_id;                  ///< Differencing: the parent's unique id.
+  std::optional<Guid> identifier{};  ///< Unique id; random when empty.
+  Guid parent_id{};                  ///< Differencing: the parent's unique id.
   std::uint32_t parent_timestamp = 0;
-  std::string parent_name;      ///< UTF-8 file name for the dynamic header.
-  std::string parent_relative;  ///< UTF-8, with backslashes, for W2ru.
-  std::string parent_absolute;  ///< UTF-8, for W2ku; empty where there is none.
+  std::string parent_name{};      ///< UTF-8 file name for the dynamic header.
+  std::string parent_relative{};  ///< UTF-8, with backslashes, for W2ru.
+  std::string parent_absolute{};  ///< UTF-8, for W2ku; empty where there is none.
 };
 
 /// Writes a new image into an empty file and syncs it.

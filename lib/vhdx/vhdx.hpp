@@ -20,13 +20,13 @@ Result<OpenedImage> open(std::unique_ptr<File> file, const LayerOpenOptions& opt
 
 struct CreateSpec {
   DiskType type{};
-  Geometry geometry;  ///< block_size included; all checked here.
+  Geometry geometry{};  ///< block_size included; all checked here.
   std::uint64_t log_bytes = 0;
   bool written_extents = false;    ///< Fixed: real zeros in place of unwritten extents.
-  std::optional<Guid> identifier;  ///< Page 83 id; random when empty.
-  Guid parent_linkage;             ///< Differencing: the parent's DataWriteGuid.
-  std::string parent_relative;     ///< UTF-8, with backslashes, as it goes into the locator.
-  std::string parent_absolute;     ///< Likewise; empty where there is none.
+  std::optional<Guid> identifier{};  ///< Page 83 id; random when empty.
+  Guid parent_linkage{};             ///< Differencing: the parent's DataWriteGuid.
+  std::string parent_relative{};     ///< UTF-8, with backslashes, as it goes into the locator.
+  std::string parent_absolute{};     ///< Likewise; empty where there is none.
 };
 
 /// Writes a new image into an empty file and syncs it.
