@@ -1,0 +1,62 @@
+/// Drivers of many operations at once: one thread's door to the host.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <openvhd/disk.hpp>
+#include <openvhd/error.hpp>
+#include <span>
+
+#include "io/file.hpp"
+#include "io/io_command.hpp"
+
+namespace openvhd {
+
+/// Runs operations side by side, in one thread. Operations that wait for each other are asked
+/// again whenever anything has completed. All operations on one image belong to one driver.
+///
+/// An operation without an outcome that has no command while nothing at all is in flight can
+/// never end: a mistake of ours, which ends the process instead of hanging it.
+class Driver {
+ public:
+  Driver() = default;
+  Driver(const Driver&) = delete;
+  Driver& operator=(const Driver&) = delete;
+  /// Waits for the commands that are in flight and gives their results to their operations.
+  virtual ~Driver() = default;
+
+  /// Takes on an operation; `IoCommand::layer` indexes `files`. The operation, its buffers and
+  /// the array behind `files` stay in place until reap() gives the operation back. Nothing is
+  /// submitted yet, so that many starts cost one system call. Errors, with the operation not
+  /// taken: busy when `depth` operations are under way; io when the kernel refuses a ring.
+  /// The thread may change only while no operation is under way.
+  virtual Status start(Operation& operation, std::span<File* const> files) noexcept = 0;
+
+  /// Submits what there is to do and gives back an operation that has finished, or null. Blocks
+  /// for nothing but commands that only File::execute() can run.
+  virtual Operation* reap() noexcept = 0;
+
+  /// The same, but waits until an operation has finished. Null: none is under way.
+  virtual Operation* wait() noexcept = 0;
+
+  /// Becomes readable when reap() may have more to do, provided that reap() has given null since.
+  /// Negative where reap() does the work itself and always has: the blocking driver.
+  virtual int descriptor() noexcept = 0;
+
+  virtual std::uint32_t under_way() const noexcept = 0;
+
+  /// "io_uring", "blocking".
+  virtual const char* name() const noexcept = 0;
+};
+
+inline constexpr std::uint32_t kMaxDriverDepth = 1024;
+
+/// `depth`: the most operations under way at once, 1 to kMaxDriverDepth. Automatic: io_uring
+/// where this process may use it, else blocking. Errors: unsupported, with what forbids it, when
+/// io_uring was asked for by name.
+Result<std::unique_ptr<Driver>> make_driver(DriverKind kind, std::uint32_t depth);
+
+/// Runs one operation to its end on a driver with no other operation under way.
+Status run(Driver& driver, Operation& operation, std::span<File* const> files) noexcept;
+
+}  // namespace openvhd

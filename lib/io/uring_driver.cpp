@@ -1,0 +1,337 @@
+#include "io/uring_driver.hpp"
+
+#include <fcntl.h>
+#include <linux/falloc.h>
+#include <poll.h>
+#include <sys/eventfd.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <exception>
+
+#include "base/try.hpp"
+
+namespace openvhd {
+namespace {
+
+constexpr std::uint32_t kLeastEntries = 32;
+constexpr std::uint32_t kMostEntries = 4096;
+constexpr std::uint32_t kCommandsPerOperation = 4;
+constexpr unsigned kCompletionBatch = 64;
+// How long the kernel may be out of memory for requests before we give up.
+constexpr int kMostSubmitRetries = 10'000;
+constexpr int kSubmitRetryMs = 1;
+
+/// The best of the set-ups that this kernel has: completions run only when we look, which saves
+/// interrupts of our own thread; else the plain ring of older kernels.
+int init_ring(io_uring* ring, std::uint32_t entries) noexcept {
+  constexpr std::array kSetups = {
+      IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN | IORING_SETUP_TASKRUN_FLAG,
+      IORING_SETUP_COOP_TASKRUN | IORING_SETUP_TASKRUN_FLAG,
+      0U,
+  };
+  int result = -EINVAL;
+  for (const unsigned flags : kSetups) {
+    io_uring_params parameters{};
+    parameters.flags = flags;
+    result = io_uring_queue_init_params(entries, ring, &parameters);
+    if (result == -EINTR) result = io_uring_queue_init_params(entries, ring, &parameters);
+    if (result != -EINVAL) return result;
+  }
+  return result;
+}
+
+const char* refusal(int code) noexcept {
+  switch (code) {
+    case -ENOSYS:
+      return "io_uring: this kernel has none";
+    case -EPERM:
+    case -EACCES:
+      return "io_uring: forbidden here (kernel.io_uring_disabled, or a system call filter)";
+    case -ENOMEM:
+      return "io_uring: no memory for a ring, or a limit on locked memory";
+    case -EMFILE:
+    case -ENFILE:
+      return "io_uring: too many open files";
+    default:
+      return "io_uring: the kernel refuses a ring";
+  }
+}
+
+/// True when File::execute() may know a way that the kernel did not find: a kind that the file
+/// system lacks, an alignment that it refuses, or a request that could not wait.
+bool worth_executing(std::int32_t result) noexcept {
+  return result == -EOPNOTSUPP || result == -EINVAL || result == -ENOSYS || result == -EAGAIN ||
+         result == -EINTR || result == -ECANCELED;
+}
+
+void prepare(io_uring_sqe* sqe, const IoCommand& command, int fd) noexcept {
+  using Kind = IoCommand::Kind;
+  const auto pieces = static_cast<unsigned>(command.buffers.size());
+  const bool one = pieces == 1 && command.buffers[0].iov_len <= std::uint64_t{1} << 30;
+  const auto length = one ? static_cast<unsigned>(command.buffers[0].iov_len) : 0;
+  switch (command.kind) {
+    case Kind::read:
+      if (one)
+        io_uring_prep_read(sqe, fd, command.buffers[0].iov_base, length, command.at.value);
+      else
+        io_uring_prep_readv(sqe, fd, command.buffers.data(), pieces, command.at.value);
+      return;
+    case Kind::write:
+      if (one)
+        io_uring_prep_write(sqe, fd, command.buffers[0].iov_base, length, command.at.value);
+      else
+        io_uring_prep_writev(sqe, fd, command.buffers.data(), pieces, command.at.value);
+      if (command.durable) sqe->rw_flags = RWF_DSYNC;
+      return;
+    case Kind::sync:
+      io_uring_prep_fsync(sqe, fd, IORING_FSYNC_DATASYNC);
+      return;
+    case Kind::zero:
+    case Kind::punch: {
+      const int what = command.kind == Kind::zero ? FALLOC_FL_ZERO_RANGE : FALLOC_FL_PUNCH_HOLE;
+      io_uring_prep_fallocate(sqe, fd, what | FALLOC_FL_KEEP_SIZE,
+                              static_cast<off_t>(command.at.value),
+                              static_cast<off_t>(command.length));
+      return;
+    }
+    case Kind::reserve:
+    case Kind::set_size:
+      break;
+  }
+  std::terminate();  // no file gives a descriptor for these
+}
+
+}  // namespace
+
+UringDriver::Support UringDriver::probe() noexcept {
+  io_uring ring{};
+  const int result = init_ring(&ring, 2);
+  if (result < 0) return {.available = false, .reason = refusal(result)};
+  io_uring_queue_exit(&ring);
+  return {.available = true};
+}
+
+Result<std::unique_ptr<UringDriver>> UringDriver::create(std::uint32_t depth) {
+  if (depth == 0 || depth > kMaxDriverDepth)
+    return Error{.code = Errc::invalid, .what = "depth of a driver"};
+  auto driver = std::make_unique<UringDriver>(Key{}, depth);
+  OVHD_CHECK(driver->open_ring());
+  return driver;
+}
+
+UringDriver::UringDriver(Key, std::uint32_t depth)
+    : operations_{depth},
+      table_(std::clamp(depth * kCommandsPerOperation, kLeastEntries, kMostEntries)) {
+  free_.reserve(table_.size());
+  for (std::size_t i = table_.size(); i > 0; --i)
+    free_.push_back(static_cast<std::uint32_t>(i - 1));
+}
+
+UringDriver::~UringDriver() {
+  if (!open_) return;
+  while (in_flight_ > 0) {
+    submit(true);
+    take_completions();
+  }
+  close_ring();
+}
+
+Status UringDriver::open_ring() noexcept {
+  // One table entry per request: never more completions than the ring holds.
+  const int result = init_ring(&ring_, static_cast<std::uint32_t>(table_.size()));
+  if (result < 0)
+    return Error{.code = Errc::unsupported, .sys_errno = -result, .what = refusal(result)};
+  open_ = true;
+  thread_ = std::this_thread::get_id();
+  if (event_ && io_uring_register_eventfd(&ring_, event_.get()) != 0) event_ = Fd{};
+  return Ok{};
+}
+
+void UringDriver::close_ring() noexcept {
+  io_uring_queue_exit(&ring_);
+  open_ = false;
+}
+
+/// A ring belongs to the thread that made it. A disk may move between its calls, so the ring is
+/// made again where it is used next; nothing is in flight then.
+Status UringDriver::settle_in_thread() noexcept {
+  if (open_ && thread_ == std::this_thread::get_id()) return Ok{};
+  if (operations_.under_way() != 0) std::terminate();
+  if (open_) close_ring();
+  return open_ring();
+}
+
+Status UringDriver::start(Operation& operation, std::span<File* const> files) noexcept {
+  if (operations_.full())
+    return Error{.code = Errc::busy, .what = "as many operations as the driver's depth"};
+  OVHD_CHECK(settle_in_thread());
+  operations_.add(operation, files);
+  ask_all_ = true;
+  return Ok{};
+}
+
+/// Gets commands out of one operation; true when one was executed here, or it has finished:
+/// others may have waited for that.
+bool UringDriver::pump_one(OperationSet::Place& place) noexcept {
+  bool changed = false;
+  while (!free_.empty()) {
+    const auto command = place.operation->next();
+    if (!command) break;
+    File& file = OperationSet::file_of(place, *command);
+    const int descriptor = file.async_descriptor(*command);
+    // The kernel calls an empty range an error.
+    const bool ranged =
+        command->kind == IoCommand::Kind::zero || command->kind == IoCommand::Kind::punch;
+    if (descriptor >= 0 && !(ranged && command->length == 0)) {
+      queue(place, *command, descriptor);
+      continue;
+    }
+    ++counts_.executed;
+    place.operation->complete(command->slot, file.execute(*command));
+    changed = true;
+  }
+  return operations_.retire(place) || changed;
+}
+
+/// Asks operations until none has anything more to say. True when any had.
+bool UringDriver::pump() noexcept {
+  bool any = false;
+  while (ask_all_) {
+    ask_all_ = false;
+    for (OperationSet::Place& place : operations_.places()) {
+      if (place.operation == nullptr) continue;
+      if (pump_one(place)) ask_all_ = any = true;
+    }
+    // Deliver what has finished before going on with what only this thread can execute.
+    if (operations_.has_finished()) break;
+  }
+  return any;
+}
+
+void UringDriver::queue(OperationSet::Place& place, const IoCommand& command,
+                        int descriptor) noexcept {
+  io_uring_sqe* sqe = io_uring_get_sqe(&ring_);
+  if (sqe == nullptr) {
+    submit(false);
+    sqe = io_uring_get_sqe(&ring_);
+    if (sqe == nullptr) std::terminate();  // submit() has emptied the queue
+  }
+  const std::uint32_t index = free_.back();
+  free_.pop_back();
+  table_[index] = {.command = command, .place = &place};
+  prepare(sqe, command, descriptor);
+  io_uring_sqe_set_data64(sqe, index);
+  ++place.in_flight;
+  ++in_flight_;
+  ++unsubmitted_;
+}
+
+void UringDriver::submit(bool wait_for_one) noexcept {
+  for (int tries = 0; unsubmitted_ > 0 || wait_for_one; ++tries) {
+    const int result = wait_for_one ? io_uring_submit_and_wait(&ring_, 1) : io_uring_submit(&ring_);
+    if (result >= 0) {
+      const auto taken = std::min(static_cast<std::uint32_t>(result), unsubmitted_);
+      if (taken > 0) ++counts_.submissions;
+      counts_.requests += taken;
+      unsubmitted_ -= taken;
+      if (unsubmitted_ == 0) return;
+      continue;
+    }
+    if (result == -EINTR) {
+      if (wait_for_one && unsubmitted_ == 0) return;  // the caller looks and comes back
+      continue;
+    }
+    // Out of memory for requests, or completions wait to be taken: the caller does that.
+    if ((result != -EAGAIN && result != -EBUSY) || tries >= kMostSubmitRetries) std::terminate();
+    if (in_flight_ > unsubmitted_ && io_uring_cq_ready(&ring_) > 0) return;
+    ::poll(nullptr, 0, kSubmitRetryMs);
+  }
+}
+
+bool UringDriver::take_completions() noexcept {
+  std::array<io_uring_cqe*, kCompletionBatch> batch;
+  bool any = false;
+  while (in_flight_ > unsubmitted_) {
+    const unsigned count = io_uring_peek_batch_cqe(&ring_, batch.data(), kCompletionBatch);
+    for (unsigned i = 0; i < count; ++i) {
+      const auto index = static_cast<std::uint32_t>(io_uring_cqe_get_data64(batch[i]));
+      const std::int32_t result = batch[i]->res;
+      complete(index, result);
+    }
+    io_uring_cq_advance(&ring_, count);
+    any = any || count > 0;
+    if (count < kCompletionBatch) break;
+  }
+  if (any) ask_all_ = true;
+  return any;
+}
+
+void UringDriver::complete(std::uint32_t index, std::int32_t result) noexcept {
+  const IoCommand command = table_[index].command;
+  OperationSet::Place& place = *table_[index].place;
+  free_.push_back(index);
+  --in_flight_;
+  --place.in_flight;
+  if (worth_executing(result)) {
+    ++counts_.executed;
+    result = OperationSet::file_of(place, command).execute(command);
+  }
+  place.operation->complete(command.slot, result);
+}
+
+void UringDriver::step() noexcept {
+  take_completions();
+  pump();
+  submit(false);
+}
+
+/// With nothing in flight and nothing changed by asking, nothing ever will.
+void UringDriver::check_not_stuck() const noexcept {
+  if (operations_.unfinished() > 0 && in_flight_ == 0 && !ask_all_ && !operations_.has_finished())
+    std::terminate();
+}
+
+Operation* UringDriver::reap() noexcept {
+  if (operations_.under_way() == 0) return nullptr;
+  do {
+    step();
+    if (Operation* const done = operations_.take_finished()) return done;
+    check_not_stuck();
+  } while (ask_all_ || drain_event() || io_uring_cq_ready(&ring_) > 0);
+  return nullptr;
+}
+
+Operation* UringDriver::wait() noexcept {
+  while (operations_.under_way() > 0) {
+    take_completions();
+    pump();
+    if (operations_.has_finished()) {
+      submit(false);
+      return operations_.take_finished();
+    }
+    check_not_stuck();
+    if (!ask_all_) submit(true);
+  }
+  return nullptr;
+}
+
+int UringDriver::descriptor() noexcept {
+  if (!event_ && open_) {
+    Fd event{::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)};
+    if (!event || io_uring_register_eventfd(&ring_, event.get()) != 0) return ring_.ring_fd;
+    event_ = std::move(event);
+  }
+  return event_ ? event_.get() : ring_.ring_fd;
+}
+
+/// Takes the event back before the last look; true when there was one.
+bool UringDriver::drain_event() noexcept {
+  std::uint64_t count = 0;
+  return event_ && ::read(event_.get(), &count, sizeof count) == sizeof count;
+}
+
+}  // namespace openvhd
