@@ -154,8 +154,7 @@ class CommandLine(unittest.TestCase):
         cls.folder = tempfile.TemporaryDirectory()
         for name, file in bases.vhdx_chain().files.items():
             file.save(cls.path(name))
-        for number, image in enumerate((bases.vhd_dynamic("ok.vhd"),
-                                        bases.vhdx_dirty("dirty.vhdx"))):
+        for image in (bases.vhd_dynamic("ok.vhd"), bases.vhdx_dirty("dirty.vhdx")):
             image.file.save(cls.path(image.name))
 
     @classmethod

@@ -1,7 +1,7 @@
 """The undamaged images that violations start from. Each call builds a fresh one."""
 import uuid
 
-from . import log_writer, vhd_writer, vhdx_writer
+from . import log_writer, vhd_writer
 from .pattern import block_bytes
 from .vhd_writer import Vhd
 from .vhdx_writer import ABSENT, FULL, PARTIAL, UNDEFINED, UNMAPPED, ZERO, Vhdx, fixed_guid
