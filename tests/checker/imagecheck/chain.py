@@ -45,7 +45,10 @@ class RawImage:
 
 
 class Chain:
-    """The layers of a disk, leaf first. `complete` tells whether contents can be rebuilt."""
+    """The layers of a disk, leaf first.
+
+    `complete` tells whether contents can be rebuilt: all layers found, and no error in any.
+    """
 
     def __init__(self, layers, reports, complete):
         self.layers = layers
@@ -156,7 +159,7 @@ def open_chain(source, options, finder=None):
         chain.layers.append(parent)
         chain.reports.append(parent.report)
         chain.complete = chain.complete and parent.readable
-    if chain.layers[-1].has_parent:
+    if chain.layers[-1].has_parent or any(r.error_count() for r in chain.reports):
         chain.complete = False
     return chain
 
