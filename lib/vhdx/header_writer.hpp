@@ -14,9 +14,9 @@ namespace openvhd::vhdx {
 
 /// What changes; empty fields stay.
 struct HeaderChange {
-  std::optional<Guid> file_write_guid;
-  std::optional<Guid> data_write_guid;
-  std::optional<Guid> log_guid;  ///< Nil: the log is empty.
+  std::optional<Guid> file_write_guid{};
+  std::optional<Guid> data_write_guid{};
+  std::optional<Guid> log_guid{};  ///< Nil: the log is empty.
 };
 
 /// A header as it is to be written: durable before anything relies on it.

@@ -1,0 +1,53 @@
+/// Where broken rules go: open() wants the first one, check() wants them all.
+#pragma once
+
+#include <cstddef>
+#include <openvhd/check.hpp>
+#include <openvhd/error.hpp>
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace openvhd::vhdx {
+
+/// A rule and how it was broken. Literals: an Error may carry `what`.
+struct Breach {
+  const char* id = "";    ///< The invariant: "X07".
+  const char* what = "";  ///< Structure, rule, section, id.
+  FileOffset at{};
+  Errc code = Errc::corrupt;
+  bool repairable = false;
+};
+
+class Judge {
+ public:
+  /// Keeps the first error, and deviations that are tolerated as notes.
+  Judge() = default;
+  /// Also adds everything to `findings`, at most `limit` of them.
+  Judge(std::vector<Finding>& findings, std::size_t limit) : findings_{&findings}, limit_{limit} {}
+
+  /// A broken rule that forbids to use the image. Returns the Error, for who cannot go on; who
+  /// can, does, and asks status() in the end.
+  Error error(const Breach& breach, const std::string& detail = {});
+  /// A broken rule that readers tolerate.
+  void warning(const Breach& breach, const std::string& detail = {});
+  /// Allowed, worth knowing.
+  void note(const Breach& breach, const std::string& detail = {});
+
+  /// The first error, or Ok.
+  Status status() const;
+  const std::vector<std::string>& notes() const noexcept { return notes_; }
+  /// True once nothing more will be added: loops over huge tables may stop.
+  bool full() const noexcept { return findings_ != nullptr && added_ >= limit_; }
+
+ private:
+  void add(Severity severity, const Breach& breach, const std::string& detail);
+
+  std::vector<Finding>* findings_ = nullptr;
+  std::size_t limit_ = 0;
+  std::size_t added_ = 0;
+  std::optional<Error> first_;
+  std::vector<std::string> notes_;
+};
+
+}  // namespace openvhd::vhdx
