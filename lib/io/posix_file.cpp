@@ -249,7 +249,8 @@ Status PosixFile::clone_from(File& source, FileOffset from, FileOffset to,
   if (length == 0) return Ok{};  // the kernel would take 0 as "up to the end"
   if (!options_.writable)
     return Error{.code = Errc::read_only, .where = to, .what = "share extents"};
-  const int origin = source.async_descriptor({.kind = IoCommand::Kind::read, .at = from});
+  const int origin =
+      source.async_descriptor({.kind = IoCommand::Kind::read, .at = from, .length = length});
   if (origin < 0) return File::clone_from(source, from, to, length);
   file_clone_range range{
       .src_fd = origin, .src_offset = from.value, .src_length = length, .dest_offset = to.value};
