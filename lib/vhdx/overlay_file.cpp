@@ -80,7 +80,7 @@ bool OverlayFile::touches(std::uint64_t at, std::uint64_t length) const noexcept
 }
 
 int OverlayFile::async_descriptor(const IoCommand& command) const noexcept {
-  if (command.kind != IoCommand::Kind::read) return -1;
+  if (command.kind != IoCommand::Kind::read || command.length == 0) return -1;
   const auto end = checked_add(command.at.value, command.length);
   if (!end || touches(command.at.value, command.length)) return -1;
   // Past its end the base answers short, and this file with zeros.

@@ -22,7 +22,7 @@ struct CreateSpec {
   DiskType type{};
   Geometry geometry{};  ///< block_size included; all checked here.
   std::uint64_t log_bytes = 0;
-  bool written_extents = false;    ///< Fixed: real zeros in place of unwritten extents.
+  bool written_extents = false;      ///< Fixed: real zeros in place of unwritten extents.
   std::optional<Guid> identifier{};  ///< Page 83 id; random when empty.
   Guid parent_linkage{};             ///< Differencing: the parent's DataWriteGuid.
   std::string parent_relative{};     ///< UTF-8, with backslashes, as it goes into the locator.
