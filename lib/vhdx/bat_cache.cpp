@@ -1,0 +1,134 @@
+#include "vhdx/bat_cache.hpp"
+
+#include <algorithm>
+
+namespace openvhd::vhdx {
+
+TableCache::TableCache(std::uint64_t budget_bytes) noexcept
+    : capacity_{std::max<std::size_t>(kMinPages, budget_bytes / kTablePageBytes)} {}
+
+Step<TablePage*> TableCache::get(PageHome& home, FileOffset at, bool is_bitmap) noexcept {
+  if (TablePage* page = in_memory(home)) {
+    frame_of(*page).call = call_;
+    return page;
+  }
+  Frame* frame = pending(home);
+  if (frame != nullptr && frame->state == State::failed) {
+    const Error error = frame->load->error();
+    std::erase(pending_, frame->page.frame);
+    release(*frame);
+    return error;
+  }
+  if (frame == nullptr) {
+    frame = acquire(home, at, is_bitmap);
+    if (frame == nullptr) return Wait{};
+    frame->state = State::loading;
+    frame->load.emplace(IoCommand::Kind::read, at,
+                        std::vector<iovec>{{frame->page.words.data(), kTablePageBytes}}, false,
+                        is_bitmap ? "sector bitmap (2.4.2): read" : "BAT (2.5): read");
+    pending_.push_back(frame->page.frame);
+  }
+  if (frame->load->state() != Transfer::State::ready) return Wait{};
+  return frame->load->start(make_token(TokenKind::table_page, frame->page.frame));
+}
+
+TablePage* TableCache::make_zero(PageHome& home, FileOffset at) noexcept {
+  if (TablePage* page = in_memory(home)) return page;
+  Frame* frame = acquire(home, at, false);
+  if (frame == nullptr) return nullptr;
+  for (TableWord& word : frame->page.words) word.store(0, std::memory_order_relaxed);
+  publish(frame->page);
+  return &frame->page;
+}
+
+TablePage* TableCache::complete(std::uint64_t index, std::int32_t result) noexcept {
+  Frame& frame = *frames_[index];
+  frame.load->complete(result);
+  if (frame.load->state() == Transfer::State::failed) frame.state = State::failed;
+  return frame.load->state() == Transfer::State::done ? &frame.page : nullptr;
+}
+
+void TableCache::publish(TablePage& page) noexcept {
+  Frame& frame = frame_of(page);
+  std::erase(pending_, page.frame);
+  frame.state = State::ready;
+  frame.load.reset();
+  frame.call = call_;
+  page.referenced.store(true, std::memory_order_relaxed);
+  frame.home->store(&page, std::memory_order_release);
+}
+
+void TableCache::mark_dirty(TablePage& page, std::uint64_t index) noexcept {
+  const std::uint64_t sector = index * sizeof(TableWord) / kLogSectorBytes;
+  if (page.dirty == 0) {
+    dirty_pages_.push_back(&page);
+    if (!is_pinned(page)) ++pinned_;
+  }
+  page.dirty = static_cast<std::uint16_t>(page.dirty | 1u << sector);
+}
+
+void TableCache::clean(TablePage& page) noexcept {
+  if (page.dirty == 0) return;
+  page.dirty = 0;
+  if (!is_pinned(page)) --pinned_;
+}
+
+void TableCache::pin(TablePage& page) noexcept {
+  if (!is_pinned(page)) ++pinned_;
+  ++page.journaled;
+}
+
+void TableCache::unpin(TablePage& page) noexcept {
+  --page.journaled;
+  if (!is_pinned(page)) --pinned_;
+}
+
+TableCache::Frame* TableCache::pending(const PageHome& home) noexcept {
+  const auto found = std::ranges::find_if(
+      pending_, [&](std::size_t index) { return frames_[index]->home == &home; });
+  return found == pending_.end() ? nullptr : frames_[*found].get();
+}
+
+TableCache::Frame* TableCache::acquire(PageHome& home, FileOffset at, bool is_bitmap) noexcept {
+  Frame* frame = nullptr;
+  if (free_.empty() && frames_.size() >= capacity_) frame = evict();
+  if (frame == nullptr && free_.empty()) {
+    // Waiting helps only while a load is on its way; what is pinned stays until a commit.
+    const bool loading = std::ranges::any_of(pending_, [this](std::size_t index) {
+      return frames_[index]->load->state() == Transfer::State::in_flight;
+    });
+    if (frames_.size() >= capacity_ && loading) return nullptr;
+    frames_.push_back(std::make_unique<Frame>());
+    frame = frames_.back().get();
+    frame->page.frame = frames_.size() - 1;
+  } else if (frame == nullptr) {
+    frame = frames_[free_.back()].get();
+    free_.pop_back();
+  }
+  frame->home = &home;
+  frame->call = call_;
+  frame->page.at = at;
+  frame->page.is_bitmap = is_bitmap;
+  return frame;
+}
+
+TableCache::Frame* TableCache::evict() noexcept {
+  for (std::size_t looked = 0; looked < 2 * frames_.size(); ++looked) {
+    Frame& frame = *frames_[hand_];
+    hand_ = (hand_ + 1) % frames_.size();
+    if (frame.state != State::ready || is_pinned(frame.page) || frame.call == call_) continue;
+    if (frame.page.referenced.exchange(false, std::memory_order_relaxed)) continue;
+    frame.home->store(nullptr, std::memory_order_release);
+    frame.state = State::free;
+    return &frame;
+  }
+  return nullptr;
+}
+
+void TableCache::release(Frame& frame) noexcept {
+  frame.state = State::free;
+  frame.load.reset();
+  free_.push_back(frame.page.frame);
+}
+
+}  // namespace openvhd::vhdx
