@@ -1,0 +1,166 @@
+/// The layer behind make_engine(): see engine.hpp for the door and README.md for the rules.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <openvhd/error.hpp>
+#include <optional>
+#include <span>
+#include <vector>
+
+#include "io/file.hpp"
+#include "io/host.hpp"
+#include "io/image_layer.hpp"
+#include "vhdx/bat_cache.hpp"
+#include "vhdx/engine_step.hpp"
+#include "vhdx/image_state.hpp"
+#include "vhdx/journal.hpp"
+#include "vhdx/space.hpp"
+
+namespace openvhd::vhdx {
+
+/// One VHDX file as a layer. Table entries live in pages of TableCache, as atomics; a mapped
+/// block is found by two loads, without a lock or an allocation. Everything that changes a table
+/// goes through one owner: Space gives room, Journal makes it durable.
+class Engine final : public ImageLayer {
+ public:
+  /// `file_bytes` is the size of the file now. Call find_holes() before anything else.
+  Engine(ParsedImage image, File& file, const LayerOpenOptions& options, Host& host,
+         std::uint64_t file_bytes);
+
+  /// Learns which pages of the table are holes in the file. Blocks.
+  Status find_holes() noexcept;
+
+  const Geometry& geometry() const noexcept override { return image_.geometry; }
+  Step<Extent> locate(VirtualOffset at, std::uint64_t length) noexcept override;
+  Step<Extent> place(VirtualOffset at, std::uint64_t length) noexcept override;
+  void wrote(VirtualOffset at, const Extent& placed) noexcept override;
+  Step<Cleared> clear(VirtualOffset at, std::uint64_t length, ClearKind kind) noexcept override;
+  Step<Ok> flush(FlushTicket& ticket) noexcept override;
+  Step<Ok> close(FlushTicket& ticket) noexcept override;
+  void complete(std::uint64_t token, std::int32_t result) noexcept override;
+  void enter(OperationTicket& ticket) noexcept override;
+  void leave(OperationTicket& ticket) noexcept override;
+
+  DiskType type() const noexcept override { return image_.type(); }
+  LayerInfo info() const override;
+  Result<BlockCounts> count_blocks(File& file, std::uint64_t max_table_bytes) override;
+  const ParentLink* parent_link() const noexcept override {
+    return image_.parent ? &*image_.parent : nullptr;
+  }
+  Guid link_identity() const noexcept override { return journal_.header().data_write_guid; }
+
+ private:
+  /// A range inside one block.
+  struct Piece {
+    std::uint64_t block = 0;
+    std::uint64_t index = 0;   ///< Of the block's entry in the table.
+    std::uint64_t offset = 0;  ///< In the block.
+    std::uint64_t length = 0;
+    bool whole = false;  ///< All of the block that lies inside the disk.
+  };
+  /// Bits of a bitmap page that belong to a piece.
+  struct Bits {
+    TablePage* page = nullptr;
+    std::uint64_t page_in_block = 0;
+    std::uint64_t first = 0;
+    std::uint64_t count = 0;
+  };
+  struct LateBits {
+    VirtualOffset at{};
+    Extent placed{};
+  };
+
+  // Table entries (engine_table.cpp).
+  Piece piece_of(VirtualOffset at, std::uint64_t length) const noexcept;
+  std::uint64_t block_bytes_in_disk(std::uint64_t block) const noexcept;
+  FileOffset bat_page_at(std::uint64_t page) const noexcept {
+    return image_.bat.at + page * kTablePageBytes;
+  }
+  FileOffset entry_at(std::uint64_t index) const noexcept {
+    return image_.bat.at + index * kBatEntryBytes;
+  }
+  /// The page that entry `index` lies in.
+  Step<TablePage*> bat_page(std::uint64_t index) noexcept;
+  /// The same when it may be changed: holes become pages of zeros.
+  Step<TablePage*> bat_page_to_change(std::uint64_t index) noexcept;
+  static BatEntry entry_in(const TablePage& page, std::uint64_t index) noexcept;
+  void put_entry(TablePage& page, std::uint64_t index, BatEntry entry) noexcept;
+  void judge_bat_page(TablePage& page) noexcept;
+  Status judge_entry(BatEntry entry, std::uint64_t index, bool claim) noexcept;
+  void keep_bad_entry(TablePage& page, std::uint64_t index, const Error& error) noexcept;
+  Error bad_entry(std::uint64_t index) const noexcept;
+  /// Loads every page that has not been judged yet, so that all space is claimed.
+  Step<Ok> claim_all() noexcept;
+
+  // Sector bitmaps (engine_table.cpp).
+  PageHome& bitmap_home(std::uint64_t chunk, std::uint64_t page);
+  Bits bits_of_piece(const Piece& piece) const noexcept;
+  Step<Bits> load_bits(const Piece& piece) noexcept;
+  /// Without loading: the page is null when it is not in memory.
+  Bits bits_in_memory(const Piece& piece) noexcept;
+  void change_bits(const Bits& bits, bool value) noexcept;
+
+  // Reading (engine.cpp).
+  Extent locate_data(const Piece& piece, BatEntry entry, std::uint64_t wanted) noexcept;
+  Extent locate_empty(const Piece& piece, std::uint64_t wanted, Extent::Kind kind) noexcept;
+  Step<Extent> locate_partial(const Piece& piece, BatEntry entry) noexcept;
+
+  // Writing (engine_place.cpp).
+  std::optional<Error> refusal() noexcept;
+  Step<Ok> ready_to_overwrite() noexcept;
+  Step<Ok> ready_to_change_tables() noexcept;
+  Step<Extent> allocate(const Piece& piece, TablePage& page, BatEntry entry) noexcept;
+  Step<Ok> prepare_bitmap(const Piece& piece) noexcept;
+  std::uint64_t space_still_needed() const noexcept;
+  bool note_written(VirtualOffset at, const Extent& placed) noexcept;
+  bool note_written_piece(const Piece& piece, FileOffset data) noexcept;
+  bool block_is_full(const Piece& piece, const Bits& bits) const noexcept;
+  void retry_late_bits() noexcept;
+
+  // Clearing (engine_clear.cpp).
+  Cleared clear_whole(const Piece& piece, TablePage& page, BatEntry entry, ClearKind kind) noexcept;
+  Step<Cleared> clear_part(const Piece& piece, TablePage& page, BatEntry entry,
+                           ClearKind kind) noexcept;
+
+  // Durability (engine_flush.cpp).
+  Step<Ok> settle_late_bits() noexcept;
+  Step<Ok> flush_to(FlushTicket& ticket) noexcept;
+  std::uint64_t oldest_serial() const noexcept;
+  std::uint64_t closed_size() const noexcept;
+
+  ParsedImage image_;
+  File& file_;
+  bool writable_;
+  std::uint64_t opened_bytes_;  // size of the file when it was opened
+  unsigned block_shift_;
+  unsigned sector_shift_;
+  unsigned ratio_shift_;
+
+  TableCache cache_;
+  Space space_;
+  Journal journal_;
+
+  std::unique_ptr<PageHome[]> bat_pages_;
+  std::uint64_t bat_page_count_;
+  std::vector<bool> bat_holes_;    // nothing but zeros in the file
+  std::vector<bool> bat_claimed_;  // judged once: its space is in the map
+  std::uint64_t claim_cursor_ = 0;
+  std::uint64_t present_blocks_ = 0;
+  static constexpr std::uint64_t kBitmapPages = kBitmapBlockBytes / kTablePageBytes;
+  std::vector<std::unique_ptr<std::array<PageHome, kBitmapPages>>> bitmap_pages_;  // by chunk
+
+  std::map<std::uint64_t, Error> bad_entries_;  // the first kMostBadEntries
+  std::optional<Error> damage_;
+
+  bool data_written_ = false;  // since the last commit began
+  std::vector<LateBits> late_bits_;
+
+  OperationTicket* oldest_ = nullptr;
+  OperationTicket* newest_ = nullptr;
+  std::uint64_t serial_ = 0;
+};
+
+}  // namespace openvhd::vhdx
