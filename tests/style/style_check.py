@@ -30,7 +30,7 @@ ROOMS = {
 }
 # What only lib/io may include, and the file that owns a descriptor: the host file seam.
 SYSTEM = re.compile(
-    r"^\s*#\s*include\s*<(fcntl\.h|unistd\.h|liburing\.h|poll\.h|sys/(?!types\.h|uio\.h).*)>")
+    r"^\s*#\s*include\s*<(fcntl\.h|unistd\.h|liburing\.h|sys/(?!types\.h|uio\.h).*)>")
 SEAM = ("lib/io/", "lib/base/fd.hpp")
 
 
