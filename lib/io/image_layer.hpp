@@ -25,7 +25,7 @@ struct ParentPath {
   };
   Kind kind{};
   const char* key = "";  ///< As the format calls it: "relative_path", "W2ru".
-  std::string text{};      ///< UTF-8.
+  std::string text{};    ///< UTF-8.
 };
 
 /// What a differencing image says of its parent.
@@ -33,7 +33,7 @@ struct ParentLink {
   std::vector<ParentPath> paths{};  ///< In the order in which they are to be tried.
   Guid linkage{};                   ///< VHDX parent_linkage; VHD parent unique id.
   std::optional<Guid> linkage2{};   ///< VHDX parent_linkage2.
-  std::uint32_t timestamp = 0;    ///< VHD parent time stamp; 0 where not recorded. Reported only.
+  std::uint32_t timestamp = 0;      ///< VHD parent time stamp; 0 where not recorded. Reported only.
 };
 
 class ImageLayer : public Layer {
