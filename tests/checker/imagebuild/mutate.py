@@ -118,5 +118,6 @@ BASES = (
     lambda: bases.Case(bases.vhdx_dynamic()), lambda: bases.Case(bases.vhdx_fixed()),
     lambda: bases.Case(bases.vhdx_wide()), lambda: bases.Case(bases.vhdx_dirty()),
     bases.vhdx_chain, lambda: bases.Case(bases.vhd_fixed()),
-    lambda: bases.Case(bases.vhd_dynamic()), lambda: bases.Case(bases.vhd_small_blocks()), bases.vhd_chain,
+    lambda: bases.Case(bases.vhd_dynamic()), lambda: bases.Case(bases.vhd_small_blocks()),
+    bases.vhd_chain,
 )
