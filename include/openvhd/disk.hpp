@@ -42,6 +42,8 @@ struct ParentPolicy {
   bool cross_device = false;
   /// Most files in a chain, the leaf included.
   std::uint32_t max_depth = 64;
+  /// User ids, beside the child's own and root, to whom a parent may belong.
+  std::vector<std::uint32_t> trusted_owners{};
 };
 
 /// What an open saw: filled as far as it got, also when it fails.
