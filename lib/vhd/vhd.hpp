@@ -11,8 +11,8 @@
 namespace openvhd::vhd {
 
 /// True when a footer stands at the end of the file (512 or 511 bytes) or a copy at its start.
-/// A cookie alone is not enough: a checksum must hold, so that a tar file whose first name is
-/// "conectix" is none. io errors are passed on.
+/// A cookie alone is not enough: its checksum or the fields behind it must fit, so that a damaged
+/// image is one and a tar file whose first name is "conectix" is none. io errors are passed on.
 Result<bool> probe(File& file);
 
 /// Opens one file of a disk. Errors: corrupt, unsupported, io; read_only when a writable open is

@@ -1,0 +1,47 @@
+#include "vhd/free_blocks.hpp"
+
+#include <algorithm>
+
+namespace openvhd::vhd {
+
+void ActiveOperations::enter(OperationTicket& ticket) noexcept {
+  ticket.serial = ++serial_;
+  ticket.previous = last_;
+  ticket.next = nullptr;
+  (last_ == nullptr ? first_ : last_->next) = &ticket;
+  last_ = &ticket;
+}
+
+void ActiveOperations::leave(OperationTicket& ticket) noexcept {
+  (ticket.previous == nullptr ? first_ : ticket.previous->next) = ticket.next;
+  (ticket.next == nullptr ? last_ : ticket.next->previous) = ticket.previous;
+  ticket.previous = nullptr;
+  ticket.next = nullptr;
+}
+
+void FreeBlocks::snapshot(std::uint64_t round) noexcept {
+  for (Waiting& block : waiting_) {
+    if (block.round == 0) block.round = round;
+  }
+}
+
+std::vector<std::uint32_t> FreeBlocks::ripen(std::uint64_t oldest_operation) {
+  // Rounds and serials only grow along the list: what is ripe is a prefix of it.
+  const auto end = std::ranges::find_if(waiting_, [&](const Waiting& block) {
+    return block.round == 0 || block.round > finished_round_ || block.serial >= oldest_operation;
+  });
+  std::vector<std::uint32_t> ripe;
+  for (auto block = waiting_.begin(); block != end; ++block) ripe.push_back(block->start);
+  waiting_.erase(waiting_.begin(), end);
+  return ripe;
+}
+
+std::uint32_t FreeBlocks::take(std::uint64_t oldest_operation) {
+  if (usable_.empty()) usable_ = ripen(oldest_operation);
+  if (usable_.empty()) return kNone;
+  const std::uint32_t start = usable_.back();
+  usable_.pop_back();
+  return start;
+}
+
+}  // namespace openvhd::vhd

@@ -1,0 +1,63 @@
+/// Space of blocks that were given back: when it may be used again.
+#pragma once
+
+#include <cstdint>
+#include <limits>
+#include <vector>
+
+#include "io/layer.hpp"
+
+namespace openvhd::vhd {
+
+/// The operations on their way, oldest first. O(1), allocates nothing.
+class ActiveOperations {
+ public:
+  static constexpr std::uint64_t kNone = std::numeric_limits<std::uint64_t>::max();
+
+  void enter(OperationTicket& ticket) noexcept;
+  void leave(OperationTicket& ticket) noexcept;
+  /// The youngest serial that was given out.
+  std::uint64_t latest() const noexcept { return serial_; }
+  /// The serial of the oldest one on its way; kNone when there is none.
+  std::uint64_t oldest() const noexcept { return first_ == nullptr ? kNone : first_->serial; }
+
+ private:
+  OperationTicket* first_ = nullptr;
+  OperationTicket* last_ = nullptr;
+  std::uint64_t serial_ = 0;
+};
+
+/// A freed block waits until the table without it is durable, and until every operation that
+/// could have seen it there has left. Then it is usable; what it holds is anything.
+class FreeBlocks {
+ public:
+  /// `start` in sectors; `serial` is the youngest operation that may use it still.
+  void freed(std::uint32_t start, std::uint64_t serial) { waiting_.push_back({start, 0, serial}); }
+  /// Space that nothing refers to, on disk or in memory.
+  void unused(std::uint32_t start) { usable_.push_back(start); }
+
+  /// The table as it is now is what flush `round` writes.
+  void snapshot(std::uint64_t round) noexcept;
+  /// Flush `round` is durable.
+  void finish_round(std::uint64_t round) noexcept { finished_round_ = round; }
+
+  /// The start of a usable block, taken out of the list; kNone when there is none.
+  std::uint32_t take(std::uint64_t oldest_operation);
+  /// Takes out what has become usable and was not offered to take() yet.
+  std::vector<std::uint32_t> ripen(std::uint64_t oldest_operation);
+
+  static constexpr std::uint32_t kNone = 0xffff'ffff;
+
+ private:
+  struct Waiting {
+    std::uint32_t start;
+    std::uint64_t round;  // 0: not in any yet
+    std::uint64_t serial;
+  };
+
+  std::vector<Waiting> waiting_;
+  std::vector<std::uint32_t> usable_;
+  std::uint64_t finished_round_ = 0;
+};
+
+}  // namespace openvhd::vhd

@@ -1,0 +1,157 @@
+// Making changes durable: data, sync, table and bitmaps, sync (V08).
+#include <algorithm>
+
+#include "vhd/sparse_layer.hpp"
+
+namespace openvhd::vhd {
+namespace {
+
+constexpr std::uint64_t kMostPunchBytes = kGiB;
+
+}  // namespace
+
+bool SparseLayer::dirty() const noexcept {
+  return writes_ != durable_writes_ || table_.dirty() || bitmaps_.dirty();
+}
+
+Error SparseLayer::poison(const Error& error) noexcept {
+  if (!poison_) poison_ = error;
+  return error;
+}
+
+Step<Ok> SparseLayer::flush(FlushTicket& ticket) noexcept {
+  if (poison_) return Error{.code = Errc::poisoned, .what = poison_->what};
+  if (ticket.target == 0) {
+    // A round on its way took its picture before this call: what came since needs the next.
+    ticket.target = started_rounds_ + (dirty() ? 1 : 0);
+  }
+  while (finished_rounds_ < ticket.target || round_.stage == Round::Stage::punch) {
+    if (round_.stage == Round::Stage::none) start_round();
+    if (auto blocked = run_round()) return *blocked;
+  }
+  return Ok{};
+}
+
+/// Bitmaps and table entries are copied now: what changes from here on may speak of data that
+/// the first sync does not cover.
+void SparseLayer::start_round() noexcept {
+  ++started_rounds_;
+  round_.covers = writes_;
+  round_.writes.clear();
+  round_.next = 0;
+  bitmaps_.snapshot(started_rounds_, round_.writes);
+  table_.snapshot(started_rounds_, round_.writes);
+  free_.snapshot(started_rounds_);
+  begin_stage(writes_ != durable_writes_ ? Round::Stage::sync_data : Round::Stage::write);
+}
+
+void SparseLayer::begin_stage(Round::Stage stage) noexcept {
+  using Stage = Round::Stage;
+  round_.stage = stage;
+  if (stage == Stage::write && round_.next == round_.writes.size()) {
+    // Nothing but data: the first sync was all there was to do.
+    round_.stage = round_.writes.empty() ? Stage::punch : Stage::sync_metadata;
+  }
+  switch (round_.stage) {
+    case Stage::none:
+      break;
+    case Stage::sync_data:
+    case Stage::sync_metadata:
+      round_.call.run(IoCommand::Kind::sync, {}, 0, "sync (D2)");
+      break;
+    case Stage::write: {
+      const Snapshot& piece = round_.writes[round_.next];
+      round_.call.write(piece.at, piece.bytes, "table and bitmaps: write (V08)");
+      break;
+    }
+    case Stage::punch:
+      // Durable from here; what was freed may be given back to the host.
+      finished_rounds_ = started_rounds_;
+      durable_writes_ = round_.covers;
+      round_.writes.clear();
+      bitmaps_.finish_round(finished_rounds_);
+      table_.finish_round(finished_rounds_);
+      free_.finish_round(finished_rounds_);
+      round_.ripe = free_.ripen(active_.oldest());
+      std::ranges::sort(round_.ripe);
+      round_.next = 0;
+      if (!punch_next()) round_.stage = Stage::none;
+      break;
+  }
+}
+
+/// Freed blocks that lie together are punched together. False: there are no more.
+bool SparseLayer::punch_next() noexcept {
+  const auto& ripe = round_.ripe;
+  if (round_.next == ripe.size()) {
+    for (const std::uint32_t start : ripe) free_.unused(start);
+    round_.ripe.clear();
+    return false;
+  }
+  const std::uint64_t at = std::uint64_t{ripe[round_.next]} * kSectorBytes;
+  std::uint64_t end = at + image_.stride();
+  while (++round_.next < ripe.size() && end - at < kMostPunchBytes) {
+    const std::uint64_t next = std::uint64_t{ripe[round_.next]} * kSectorBytes;
+    if (next != end) break;
+    end = next + image_.stride();
+  }
+  round_.call.run(IoCommand::Kind::punch, {at}, end - at, "freed blocks: punch");
+  return true;
+}
+
+void SparseLayer::next_stage() noexcept {
+  using Stage = Round::Stage;
+  switch (round_.stage) {
+    case Stage::none:
+      break;
+    case Stage::sync_data:
+      begin_stage(Stage::write);
+      break;
+    case Stage::write:
+      ++round_.next;
+      begin_stage(Stage::write);
+      break;
+    case Stage::sync_metadata:
+      begin_stage(Stage::punch);
+      break;
+    case Stage::punch:
+      if (!punch_next()) round_.stage = Stage::none;
+      break;
+  }
+}
+
+Pending SparseLayer::run_round() noexcept {
+  while (round_.stage != Round::Stage::none) {
+    auto blocked = advance(round_.call, token_of(TokenKind::round, 0));
+    if (const Error* error = blocked ? std::get_if<Error>(&blocked->why) : nullptr) {
+      // A host that cannot punch keeps the space: nothing is lost by that.
+      if (round_.stage != Round::Stage::punch) {
+        round_.stage = Round::Stage::none;
+        return Blocked{poison(*error)};
+      }
+      blocked.reset();
+    }
+    if (blocked) return blocked;
+    round_.call.reset();
+    next_stage();
+  }
+  return std::nullopt;
+}
+
+Step<Ok> SparseLayer::close(FlushTicket& ticket) noexcept {
+  if (poison_) return Error{.code = Errc::poisoned, .what = poison_->what};
+  if (writes_ == 0 && !layout_changed_) return Ok{};
+  if (ticket.stage == 0) {
+    const auto step = flush(ticket);
+    if (!std::holds_alternative<Ok>(step)) return step;
+    ticket.stage = 1;
+  }
+  if (!layout_changed_ && image_.footer_at_end) return Ok{};
+  if (auto blocked = tail_.settle(end_of_blocks())) {
+    if (const auto* error = std::get_if<Error>(&blocked->why)) return poison(*error);
+    return *blocked;
+  }
+  return Ok{};
+}
+
+}  // namespace openvhd::vhd

@@ -1,0 +1,226 @@
+// Changes to a sparse image: allocating, freeing and clearing blocks.
+#include <algorithm>
+
+#include "vhd/sparse_layer.hpp"
+
+namespace openvhd::vhd {
+namespace {
+
+/// Data of new blocks begins on this, for transfers past the page cache and shared extents.
+constexpr std::uint64_t kDataAlignment = 4096;
+/// What the table's sector numbers reach; all ones is no place.
+constexpr std::uint64_t kMostBytes = std::uint64_t{kUnused} * kSectorBytes;
+
+}  // namespace
+
+/// Before the first change the whole table is judged, so that no damaged image is made worse.
+Pending SparseLayer::ready_to_change() noexcept {
+  if (poison_) return Blocked{Error{.code = Errc::poisoned, .what = poison_->what}};
+  if (!writable_) return Blocked{Error{.code = Errc::read_only, .what = "opened for reading"}};
+  if (!table_.all_seen()) {
+    if (auto blocked = table_.load_all()) return blocked;
+  }
+  if (table_.damage()) return Blocked{*table_.damage()};
+  if (!space_known_) find_space();
+  return std::nullopt;
+}
+
+std::uint64_t SparseLayer::end_of_blocks() noexcept {
+  std::uint64_t end = table_.claims().end() * kSectorBytes;
+  for (const Structure& s : image_.structures)
+    end = std::max(end, s.at.value + std::max(s.length, s.space));
+  return align_up(end, kSectorBytes);
+}
+
+void SparseLayer::find_space() noexcept {
+  space_known_ = true;
+  end_ = end_of_blocks();
+  // Alignment costs up to 4 KiB a block: not where the table could then not reach the last one.
+  const std::uint64_t missing = image_.blocks - table_.claims().count();
+  aligned_ = range_fits(end_, missing * (image_.stride() + kDataAlignment), kMostBytes);
+  find_gaps();
+}
+
+/// Space between blocks that a freed one, or another program, left behind.
+void SparseLayer::find_gaps() noexcept {
+  const auto stride = narrow<std::uint32_t>(image_.stride() / kSectorBytes);
+  const std::vector<std::uint32_t> starts = table_.claims().sorted_starts();
+  for (std::size_t i = 1; i < starts.size(); ++i) {
+    for (std::uint64_t gap = std::uint64_t{starts[i - 1]} + stride; gap + stride <= starts[i];
+         gap += stride) {
+      const bool taken = std::ranges::any_of(image_.structures, [&](const Structure& s) {
+        return ranges_overlap(gap * kSectorBytes, image_.stride(), s.at.value,
+                              std::max(s.length, s.space));
+      });
+      if (!taken) free_.unused(narrow<std::uint32_t>(gap));
+    }
+  }
+}
+
+/// Bitmaps that wait for a flush take memory: beyond the budget one is done here.
+Pending SparseLayer::relieve() noexcept {
+  if (!bitmaps_.crowded() && relief_.target == 0) return std::nullopt;
+  const auto step = flush(relief_);
+  if (std::holds_alternative<IoCommand>(step)) return Blocked{std::get<IoCommand>(step)};
+  if (std::holds_alternative<Wait>(step)) return Blocked{Wait{}};
+  relief_ = {};
+  if (const auto* error = std::get_if<Error>(&step)) return Blocked{*error};
+  return std::nullopt;
+}
+
+Step<Extent> SparseLayer::place(VirtualOffset at, std::uint64_t length) noexcept {
+  if (auto blocked = ready_to_change()) return *blocked;
+  const Spot spot = spot_of(at, length);
+  if (auto blocked = table_.load(spot.block)) return *blocked;
+  BatPage& page = table_.page_of(spot.block);
+  if (page.states[spot.index] != BlockState::full || page.entries[spot.index] == kUnused) {
+    if (auto blocked = relieve()) return *blocked;
+    if (page.entries[spot.index] == kUnused) {
+      if (auto blocked = allocate(spot.block)) return *blocked;
+    }
+    if (auto blocked = look_at_bitmap(spot)) return *blocked;
+    if (Bitmap* const bitmap = bitmaps_.find(spot.block)) bitmap->serial = active_.latest();
+  }
+  return data(page.entries[spot.index], spot, spot.sectors);
+}
+
+void SparseLayer::wrote(VirtualOffset at, const Extent& placed) noexcept {
+  ++writes_;
+  const Spot spot = spot_of(at, placed.length);
+  Bitmap* const bitmap = bitmaps_.find(spot.block);
+  if (bitmap == nullptr || !bitmap->loaded) return;
+  // The block may have been freed and placed elsewhere since: then this write went nowhere.
+  if (data_at(bitmap->start, spot.sector) != placed.at) return;
+  bitmaps_.set(*bitmap, spot.sector, spot.sectors);
+}
+
+Pending SparseLayer::allocate(std::uint32_t block) noexcept {
+  auto found = std::ranges::find(allocations_, block, [](const auto& a) { return a->block; });
+  if (found == allocations_.end()) {
+    std::uint32_t start = 0;
+    bool stale = false;
+    if (auto blocked = pick_space(start, stale)) return blocked;
+    layout_changed_ = true;
+    table_.claims().claim(start, block);
+    const auto first = stale ? Allocation::Stage::clear : Allocation::Stage::bitmap;
+    allocations_.push_back(std::make_unique<Allocation>(Allocation{block, start, first, {}}));
+    found = allocations_.end() - 1;
+    begin(**found);
+  }
+  Allocation& allocation = **found;
+  while (allocation.stage != Allocation::Stage::done) {
+    if (auto blocked = advance(allocation.call, token_of(TokenKind::allocation, block))) {
+      if (std::holds_alternative<Error>(blocked->why)) {
+        table_.claims().release(allocation.start);
+        free_.unused(allocation.start);
+        forget(block);
+      }
+      return blocked;
+    }
+    allocation.call.reset();
+    allocation.stage = allocation.stage == Allocation::Stage::clear ? Allocation::Stage::bitmap
+                                                                    : Allocation::Stage::done;
+    begin(allocation);
+  }
+  finish(allocation);
+  forget(block);
+  return std::nullopt;
+}
+
+Pending SparseLayer::pick_space(std::uint32_t& start, bool& stale) noexcept {
+  start = free_.take(active_.oldest());
+  stale = true;
+  if (start != FreeBlocks::kNone) return std::nullopt;
+  std::uint64_t at = end_;
+  if (aligned_) at = align_up(end_ + image_.bitmap_length, kDataAlignment) - image_.bitmap_length;
+  if (!range_fits(at, image_.stride(), kMostBytes)) {
+    return Blocked{Error{.code = Errc::no_space,
+                         .where = {at},
+                         .what = "block allocation table: sector numbers end at 2 TiB (V04)"}};
+  }
+  if (auto blocked = tail_.make_room(at + image_.stride())) {
+    if (const auto* error = std::get_if<Error>(&blocked->why); error && tail_.lost())
+      return Blocked{poison(*error)};
+    return blocked;
+  }
+  start = narrow<std::uint32_t>(at / kSectorBytes);
+  stale = at < tail_.fresh_from();
+  end_ = at + image_.stride();
+  return std::nullopt;
+}
+
+void SparseLayer::begin(Allocation& allocation) noexcept {
+  const FileOffset at{std::uint64_t{allocation.start} * kSectorBytes};
+  if (allocation.stage == Allocation::Stage::clear) {
+    allocation.call.run(IoCommand::Kind::zero, at, image_.stride(), "new block: clear (V08)");
+  } else if (allocation.stage == Allocation::Stage::bitmap) {
+    // A differencing block starts with all bits clear, as its space is; a dynamic one has no
+    // parent to hide, and readers that never look at bitmaps agree with those that do.
+    if (differencing())
+      allocation.stage = Allocation::Stage::done;
+    else
+      allocation.call.write(at, full_bitmap_, "sector bitmap: write (V05)");
+  }
+}
+
+void SparseLayer::finish(const Allocation& allocation) noexcept {
+  ++writes_;
+  const bool partial = differencing();
+  table_.set(allocation.block, allocation.start, partial ? BlockState::partial : BlockState::full);
+  if (partial) bitmaps_.add_clear(allocation.block, allocation.start, active_.oldest());
+}
+
+void SparseLayer::forget(std::uint32_t block) noexcept {
+  std::erase_if(allocations_, [block](const auto& a) { return a->block == block; });
+}
+
+Step<Cleared> SparseLayer::clear(VirtualOffset at, std::uint64_t length, ClearKind kind) noexcept {
+  if (auto blocked = ready_to_change()) return *blocked;
+  const Spot spot = spot_of(at, length);
+  if (auto blocked = table_.load(spot.block)) return *blocked;
+  const BatPage& page = table_.page_of(spot.block);
+  if (page.entries[spot.index] == kUnused) {
+    if (!differencing()) return Cleared{absent_from(spot, length), {}};
+    // Only sectors that are here hide the parent's.
+    if (auto blocked = relieve()) return *blocked;
+    if (auto blocked = allocate(spot.block)) return *blocked;
+  }
+  const bool whole = spot.sector == 0 && spot.sectors == sectors_in(spot.block);
+  // A batmap would go on calling a freed block full: there blocks stay and are cleared.
+  if (whole && !differencing() && !image_.has_batmap) return free_block(spot);
+  return clear_sectors(spot, kind);
+}
+
+Step<Cleared> SparseLayer::free_block(const Spot& spot) noexcept {
+  const std::uint32_t start = table_.page_of(spot.block).entries[spot.index];
+  if (Bitmap* const bitmap = bitmaps_.find(spot.block)) {
+    if (auto blocked = bitmaps_.load(spot.block, bitmap->start, active_.oldest())) return *blocked;
+    bitmaps_.drop(spot.block);
+  }
+  layout_changed_ = true;
+  table_.claims().release(start);
+  table_.set(spot.block, kUnused, BlockState::unknown);
+  free_.freed(start, active_.latest());
+  return Cleared{std::uint64_t{spot.sectors} * kSectorBytes, {}};
+}
+
+Step<Cleared> SparseLayer::clear_sectors(const Spot& spot, ClearKind kind) noexcept {
+  if (auto blocked = relieve()) return *blocked;
+  if (auto blocked = look_at_bitmap(spot)) return *blocked;
+  const BatPage& page = table_.page_of(spot.block);
+  std::uint32_t sectors = spot.sectors;
+  if (Bitmap* const bitmap = bitmaps_.find(spot.block);
+      bitmap != nullptr && page.states[spot.index] != BlockState::full) {
+    bitmap->serial = active_.latest();
+    if (!differencing()) {
+      const SectorBits bits = bitmaps_.bits_of(*bitmap);
+      sectors = bits.run(spot.sector, spot.sectors);
+      if (!bits.test(spot.sector)) return Cleared{std::uint64_t{sectors} * kSectorBytes, {}};
+    }
+  }
+  const auto host = kind == ClearKind::trim ? IoCommand::Kind::punch : IoCommand::Kind::zero;
+  return Cleared{std::uint64_t{sectors} * kSectorBytes,
+                 Cleared::OnHost{host, data_at(page.entries[spot.index], spot.sector)}};
+}
+
+}  // namespace openvhd::vhd
