@@ -1,0 +1,283 @@
+// Dynamic and differencing disks: what reads, writes, clears, flushes and closes do to the file.
+#include <gtest/gtest.h>
+
+#include <algorithm>
+
+#include "support/bytes.hpp"
+#include "vhd/disk.hpp"
+#include "vhd/image_bytes.hpp"
+#include "vhd/vhd.hpp"
+
+namespace openvhd::test {
+namespace {
+
+constexpr std::uint64_t kBlock = 64 * 1024;
+
+Store new_image(DiskType type, std::uint64_t size, std::uint64_t block = kBlock,
+                const Guid& parent = {}) {
+  auto store = std::make_shared<MemoryStore>();
+  MemoryFile file{store};
+  static FixedHost host{77};
+  vhd::CreateSpec spec{.type = type, .geometry = {.virtual_size = size, .block_size = block}};
+  if (type == DiskType::differencing) {
+    spec.parent_id = parent;
+    spec.parent_name = "parent.vhd";
+    spec.parent_relative = ".\\parent.vhd";
+    spec.parent_absolute = "C:\\images\\parent.vhd";
+  }
+  EXPECT_TRUE(vhd::create(file, spec, host));
+  return store;
+}
+
+Bytes contents(const Store& store) {
+  MemoryFile file{store};
+  return read_all(file);
+}
+
+Bytes read(Disk& disk, std::uint64_t at, std::size_t length) {
+  Bytes out(length, std::byte{0xee});
+  const Status status = disk.read(at, out);
+  EXPECT_TRUE(status) << error_of(status).what;
+  return out;
+}
+
+void write(Disk& disk, std::uint64_t at, const Bytes& bytes) {
+  const Status status = disk.write(at, bytes);
+  ASSERT_TRUE(status) << error_of(status).what;
+}
+
+MemoryFile& memory(Disk& disk) { return static_cast<MemoryFile&>(disk.file()); }
+std::uint64_t syncs(Disk& disk) { return memory(disk).executed(IoCommand::Kind::sync); }
+
+TEST(VhdDynamic, WhatWasWrittenIsReadBackAfterReopening) {
+  const Store store = new_image(DiskType::dynamic, 10 * kBlock);
+  const Bytes data = pattern(3 * kBlock, 5);
+  {
+    auto disk = open_disk(store);
+    ASSERT_TRUE(disk);
+    write(*disk, kBlock / 2, data);
+    EXPECT_EQ(read(*disk, kBlock / 2, data.size()), data);
+    ASSERT_TRUE(disk->close());
+  }
+  auto disk = open_disk(store, false);
+  ASSERT_TRUE(disk);
+  EXPECT_EQ(read(*disk, kBlock / 2, data.size()), data);
+  EXPECT_EQ(read(*disk, 0, kBlock / 2), Bytes(kBlock / 2));
+  EXPECT_EQ(read(*disk, 5 * kBlock, kBlock), Bytes(kBlock));
+  EXPECT_TRUE(disk->leaf().info().notes.empty());
+}
+
+TEST(VhdDynamic, OpeningForWritingAloneChangesNoByte) {
+  for (const std::uint64_t written : {0u, 1u}) {
+    const Store store = new_image(DiskType::dynamic, 10 * kBlock);
+    if (written != 0) {
+      auto disk = open_disk(store);
+      write(*disk, 0, pattern(512, 1));
+      ASSERT_TRUE(disk->close());
+    }
+    const Bytes before = contents(store);
+    auto disk = open_disk(store);
+    ASSERT_TRUE(disk);
+    (void)read(*disk, 0, 10 * kBlock);
+    ASSERT_TRUE(disk->flush());
+    ASSERT_TRUE(disk->clear(3 * kBlock, kBlock, ClearKind::trim));
+    ASSERT_TRUE(disk->close());
+    EXPECT_EQ(contents(store), before);
+  }
+}
+
+TEST(VhdDynamic, CloseLeavesTheFooterRightBehindTheLastBlock) {
+  const Store store = new_image(DiskType::dynamic, 10 * kBlock);
+  auto disk = open_disk(store);
+  write(*disk, 7 * kBlock, pattern(512, 1));
+  EXPECT_GT(store->size, std::uint64_t{32} << 20);  // grown far ahead
+  ASSERT_TRUE(disk->close());
+  const Bytes bytes = contents(store);
+  const std::uint64_t start = std::uint64_t{get32(bytes, 1536 + 4 * 7)} * 512;
+  EXPECT_EQ(bytes.size(), start + 512 + kBlock + 512);
+  EXPECT_EQ(Bytes(bytes.end() - 512, bytes.end()), Bytes(bytes.begin(), bytes.begin() + 512));
+}
+
+TEST(VhdDynamic, NewBlocksAreAlignedAndTheirBitmapsFull) {
+  const Store store = new_image(DiskType::dynamic, 10 * kBlock);
+  auto disk = open_disk(store);
+  write(*disk, 2 * kBlock + 512, pattern(512, 1));
+  write(*disk, 9 * kBlock, pattern(512, 2));
+  ASSERT_TRUE(disk->close());
+  const Bytes bytes = contents(store);
+  for (const unsigned block : {2u, 9u}) {
+    const std::uint64_t start = std::uint64_t{get32(bytes, 1536 + 4 * block)} * 512;
+    EXPECT_EQ((start + 512) % 4096, 0u);
+    for (std::uint64_t i = 0; i < 512; ++i) {
+      ASSERT_EQ(bytes[start + i], i < kBlock / 512 / 8 ? std::byte{0xff} : std::byte{0});
+    }
+  }
+}
+
+TEST(VhdDynamic, AFlushIsTwoSyncsForAnyNumberOfAllocations) {
+  const Store store = new_image(DiskType::dynamic, 300 * kBlock);
+  auto disk = open_disk(store);
+  write(*disk, 0, pattern(512, 1));
+  EXPECT_EQ(syncs(*disk), 1u);  // the footer of the growth step, nothing else
+  for (unsigned i = 1; i < 200; ++i) write(*disk, i * kBlock, pattern(512, i));
+  EXPECT_EQ(syncs(*disk), 1u);
+  ASSERT_TRUE(disk->flush());
+  EXPECT_EQ(syncs(*disk), 3u);
+  ASSERT_TRUE(disk->flush());
+  EXPECT_EQ(syncs(*disk), 3u);
+  write(*disk, 5 * kBlock, pattern(512, 9));
+  ASSERT_TRUE(disk->flush());
+  EXPECT_EQ(syncs(*disk), 4u);
+}
+
+TEST(VhdDynamic, ClearBitsInAllocatedBlocksReadAsZeros) {
+  SparseImage image =
+      sparse_image({.footer = {.size = 4 * kBlock}, .block_size = kBlock, .blocks = {1}});
+  const std::uint64_t bitmap = image.block_at(1);
+  image.bytes[bitmap] = std::byte{0x7f};            // sector 0
+  image.bytes[bitmap + 2] = std::byte{0b11101111};  // sector 19
+  const Store store = store_of(image.bytes);
+  Bytes expected = block_pattern(1, kBlock);
+  std::fill_n(expected.begin(), 512, std::byte{0});
+  std::fill_n(expected.begin() + 19 * 512, 512, std::byte{0});
+  auto disk = open_disk(store);
+  ASSERT_TRUE(disk);
+  EXPECT_EQ(read(*disk, kBlock, kBlock), expected);
+  // A write there sets the bit, once it is flushed.
+  write(*disk, kBlock + 19 * 512, pattern(512, 3));
+  ASSERT_TRUE(disk->close());
+  std::ranges::copy(pattern(512, 3), expected.begin() + 19 * 512);
+  auto again = open_disk(store, false);
+  EXPECT_EQ(read(*again, kBlock, kBlock), expected);
+  EXPECT_EQ(contents(store)[bitmap + 2], std::byte{0xff});
+  EXPECT_EQ(contents(store)[bitmap], std::byte{0x7f});
+}
+
+TEST(VhdDynamic, OldTapdiskBitmapsHaveTheirBitsTheOtherWayRound) {
+  SparseImage image = sparse_image(
+      {.footer = {.size = 4 * kBlock, .creator = std::string{"tap\0", 4}, .creator_version = 1},
+       .block_size = kBlock,
+       .blocks = {0}});
+  image.bytes[image.block_at(0)] = std::byte{0xfe};
+  auto disk = open_disk(store_of(image.bytes));
+  ASSERT_TRUE(disk);
+  EXPECT_EQ(read(*disk, 0, 512), Bytes(512));
+  EXPECT_NE(read(*disk, 7 * 512, 512), Bytes(512));
+}
+
+TEST(VhdDynamic, TrimOfWholeBlocksGivesThemBackAndTheirSpaceIsUsedAgain) {
+  const Store store = new_image(DiskType::dynamic, 40 * kBlock);
+  auto disk = open_disk(store);
+  for (unsigned i = 0; i < 20; ++i) write(*disk, i * kBlock, pattern(kBlock, i));
+  ASSERT_TRUE(disk->flush());
+  ASSERT_TRUE(disk->clear(4 * kBlock, 10 * kBlock, ClearKind::trim));
+  EXPECT_EQ(read(*disk, 4 * kBlock, 10 * kBlock), Bytes(10 * kBlock));
+  ASSERT_TRUE(disk->flush());
+  for (unsigned i = 20; i < 30; ++i) write(*disk, i * kBlock + 1024, pattern(512, i));
+  EXPECT_EQ(read(*disk, 20 * kBlock, 1024), Bytes(1024));  // not what was there before
+  ASSERT_TRUE(disk->close());
+  EXPECT_LE(store->size, 20 * (kBlock + 4096) + 16384);
+  auto again = open_disk(store, false);
+  EXPECT_EQ(read(*again, 20 * kBlock, 1024), Bytes(1024));
+  EXPECT_EQ(read(*again, 29 * kBlock + 1024, 512), pattern(512, 29));
+  EXPECT_EQ(read(*again, 3 * kBlock, kBlock), pattern(kBlock, 3));
+}
+
+TEST(VhdDynamic, FreedSpaceWaitsForTheFlushThatFreesIt) {
+  const Store store = new_image(DiskType::dynamic, 40 * kBlock);
+  auto disk = open_disk(store);
+  write(*disk, 0, pattern(kBlock, 1));
+  ASSERT_TRUE(disk->flush());
+  const std::uint32_t old = get32(contents(store), 1536);
+  ASSERT_TRUE(disk->clear(0, kBlock, ClearKind::zero));
+  write(*disk, kBlock, pattern(512, 2));
+  ASSERT_TRUE(disk->flush());
+  EXPECT_NE(get32(contents(store), 1540), old);
+  write(*disk, 2 * kBlock, pattern(512, 3));
+  ASSERT_TRUE(disk->flush());
+  EXPECT_EQ(get32(contents(store), 1544), old);
+}
+
+TEST(VhdDynamic, AFullHostChangesNothing) {
+  const Store store = new_image(DiskType::dynamic, 4000 * kBlock);
+  store->capacity = 2 << 20;
+  auto disk = open_disk(store);
+  unsigned written = 0;
+  Status status = Ok{};
+  while (written < 4000 && (status = disk->write(written * kBlock, pattern(kBlock, written))))
+    ++written;
+  ASSERT_GT(written, 10u);
+  EXPECT_EQ(error_of(status).code, Errc::no_space);
+  EXPECT_EQ(read(*disk, written * kBlock, kBlock), Bytes(kBlock));
+  write(*disk, 3 * kBlock, pattern(kBlock, 3));  // what is there stays writable
+  ASSERT_TRUE(disk->flush());
+  ASSERT_TRUE(disk->close());
+  auto again = open_disk(store, false);
+  ASSERT_TRUE(again);
+  for (unsigned i = 0; i < written; ++i)
+    EXPECT_EQ(read(*again, i * kBlock, kBlock), pattern(kBlock, i));
+}
+
+TEST(VhdDifferencing, AChildHidesOnlyWhatItHolds) {
+  const Store parent = store_of(fixed_image(10 * kBlock));
+  const Bytes below = contents(parent);
+  auto parent_disk = open_disk(parent, false);
+  const Store child =
+      new_image(DiskType::differencing, 12 * kBlock, kBlock, parent_disk->leaf().link_identity());
+  {
+    auto disk = open_chain({child, parent});
+    ASSERT_TRUE(disk);
+    write(*disk, kBlock + 3 * 512, pattern(2 * 512, 8));
+    ASSERT_TRUE(disk->clear(4 * kBlock, 512, ClearKind::trim));
+    ASSERT_TRUE(disk->clear(6 * kBlock, kBlock, ClearKind::zero));
+    ASSERT_TRUE(disk->close());
+  }
+  Bytes expected(below.begin(), below.begin() + 10 * kBlock);
+  expected.resize(12 * kBlock);
+  std::ranges::copy(pattern(2 * 512, 8), expected.begin() + kBlock + 3 * 512);
+  std::fill_n(expected.begin() + 4 * kBlock, 512, std::byte{0});
+  std::fill_n(expected.begin() + 6 * kBlock, kBlock, std::byte{0});
+  auto disk = open_chain({child, parent});
+  EXPECT_EQ(read(*disk, 0, 12 * kBlock), expected);
+  EXPECT_EQ(contents(parent), below);
+  const Bytes bytes = contents(child);
+  const std::uint64_t bitmap = std::uint64_t{get32(bytes, 1536 + 4)} * 512;
+  EXPECT_EQ(bytes[bitmap], std::byte{0b00011000});  // the most significant bit first
+}
+
+TEST(VhdDifferencing, BitsAreWrittenOnlyBehindTheSyncOfTheirData) {
+  const Store parent = store_of(fixed_image(10 * kBlock));
+  const Store child = new_image(DiskType::differencing, 10 * kBlock);
+  auto disk = open_chain({child, parent});
+  write(*disk, 0, pattern(512, 1));
+  EXPECT_EQ(syncs(*disk), 1u);
+  ASSERT_TRUE(disk->flush());
+  EXPECT_EQ(syncs(*disk), 3u);
+  const Bytes before = contents(child);
+  write(*disk, 512, pattern(512, 1));
+  const std::uint64_t bitmap = std::uint64_t{get32(before, 1536)} * 512;
+  EXPECT_EQ(contents(child)[bitmap], std::byte{0x80});
+  ASSERT_TRUE(disk->flush());
+  EXPECT_EQ(syncs(*disk), 5u);
+  EXPECT_EQ(contents(child)[bitmap], std::byte{0xc0});
+}
+
+TEST(VhdDifferencing, AloneItDoesNotInventWhatItsParentHolds) {
+  auto disk = open_disk(new_image(DiskType::differencing, 10 * kBlock), false);
+  ASSERT_TRUE(disk);
+  Bytes out(512);
+  EXPECT_FALSE(disk->read(0, out));
+}
+
+TEST(VhdFixed, TrimClearsAndKeepsTheSpace) {
+  const Store store = store_of(fixed_image(8 * kBlock));
+  const std::uint64_t allocated = store->allocated_bytes();
+  auto disk = open_disk(store);
+  ASSERT_TRUE(disk->clear(kBlock, 4 * kBlock, ClearKind::trim));
+  ASSERT_TRUE(disk->close());
+  EXPECT_EQ(read(*disk, kBlock, 4 * kBlock), Bytes(4 * kBlock));
+  EXPECT_EQ(store->allocated_bytes(), allocated);
+}
+
+}  // namespace
+}  // namespace openvhd::test
