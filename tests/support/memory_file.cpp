@@ -18,13 +18,14 @@ bool too_far(std::uint64_t at, std::uint64_t length) {
 
 }  // namespace
 
-MemoryStore::MemoryStore(const MemoryStore& other)
-    : size{other.size},
-      capacity{other.capacity},
-      identity{other.identity},
-      allocated_{other.allocated_} {
-  for (const auto& [number, page] : other.pages_)
-    pages_.emplace(number, std::make_unique<Page>(*page));
+/// The page, for this store alone to write to.
+MemoryStore::Page& MemoryStore::own_page(std::uint64_t number) {
+  auto& page = pages_[number];
+  if (!page)
+    page = std::make_shared<Page>();
+  else if (page.use_count() > 1)
+    page = std::make_shared<Page>(*page);
+  return *page;
 }
 
 std::size_t MemoryStore::read(std::uint64_t at, std::span<std::byte> into) const {
@@ -61,9 +62,7 @@ std::int32_t MemoryStore::write(std::uint64_t at, std::span<const std::byte> fro
     const std::uint64_t pos = at + done;
     const auto skip = static_cast<std::size_t>(pos % kPage);
     const std::size_t piece = std::min<std::size_t>(from.size() - done, kPage - skip);
-    auto& page = pages_[pos / kPage];
-    if (!page) page = std::make_unique<Page>();
-    std::memcpy(page->data() + skip, from.data() + done, piece);
+    std::memcpy(own_page(pos / kPage).data() + skip, from.data() + done, piece);
     done += piece;
   }
   size = std::max(size, at + from.size());
@@ -79,8 +78,8 @@ void MemoryStore::clear(std::uint64_t at, std::uint64_t end, bool keep_space) {
   }
   const auto zero_part = [this](std::uint64_t from, std::uint64_t to) {
     if (from >= to) return;
-    const auto page = pages_.find(from / kPage);
-    if (page != pages_.end()) std::memset(page->second->data() + from % kPage, 0, to - from);
+    if (pages_.contains(from / kPage))
+      std::memset(own_page(from / kPage).data() + from % kPage, 0, to - from);
   };
   zero_part(at, std::min(end, align_up(at, kPage)));
   if (end_whole >= first_whole) zero_part(std::max(at, align_down(end, kPage)), end);

@@ -22,7 +22,8 @@ class MemoryStore {
   static constexpr std::uint64_t kMaxBytes = std::uint64_t{1} << 60;
 
   MemoryStore() = default;
-  MemoryStore(const MemoryStore& other);  ///< A snapshot, with the same identity and capacity.
+  /// A snapshot, with the same identity and capacity. Pages are shared until one side writes.
+  MemoryStore(const MemoryStore& other) = default;
   MemoryStore& operator=(const MemoryStore&) = delete;
 
   std::uint64_t size = 0;
@@ -46,7 +47,9 @@ class MemoryStore {
   std::int32_t take_space(std::uint64_t at, std::uint64_t length);
   void clear(std::uint64_t at, std::uint64_t end, bool keep_space);
 
-  std::map<std::uint64_t, std::unique_ptr<Page>> pages_;  // written ones; absent: zeros
+  Page& own_page(std::uint64_t number);
+
+  std::map<std::uint64_t, std::shared_ptr<Page>> pages_;  // written ones; absent: zeros
   PageSet allocated_;
 };
 
