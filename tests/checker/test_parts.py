@@ -8,7 +8,7 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, HERE)
 
 from imagebuild import bases  # noqa: E402
-from imagecheck import bits, vhd_footer, vhd_layout, vhdx_bat  # noqa: E402
+from imagecheck import bits, vhd_footer, vhd_layout, vhdx_geometry  # noqa: E402
 from imagecheck.chain import plain_component  # noqa: E402
 from imagecheck.crc32c import Crc32c, crc32c, crc32c_with_zeroed_field  # noqa: E402
 from imagecheck.source import MemorySource, ReplayOverlay  # noqa: E402
@@ -139,7 +139,7 @@ class Tables(unittest.TestCase):
         class Region:
             offset, length = 2 * MIB, MIB
 
-        table = vhdx_bat.Geometry(Metadata, Region)
+        table = vhdx_geometry.Geometry(Metadata, Region)
         self.assertEqual((table.ratio, table.blocks, table.chunks, table.entries), (16, 40, 3, 42))
         layout, block = [], 0
         while block < 40:
@@ -153,7 +153,7 @@ class Tables(unittest.TestCase):
                 self.assertEqual(table.payload_index(layout[index]), index)
         self.assertEqual([table.bitmap_index(chunk) for chunk in range(2)], [16, 33])
         Metadata.has_parent = True
-        self.assertEqual(vhdx_bat.Geometry(Metadata, Region).entries, 51)
+        self.assertEqual(vhdx_geometry.Geometry(Metadata, Region).entries, 51)
 
 
 class Names(unittest.TestCase):

@@ -42,6 +42,15 @@ class UnitMap:
         self._pages = {}
         self.overflowed = False
 
+    def claim_free(self, start, width, owner):
+        """Marks `width` units if they are free and lie in one known page; else does nothing."""
+        key, low = divmod(start, _PAGE_UNITS)
+        page = self._pages.get(key)
+        if page is None or low + width > _PAGE_UNITS or any(page[low:low + width]):
+            return False
+        page[low:low + width] = bytes([owner]) * width
+        return True
+
     def claim(self, start, end, owner):
         """Marks MiB units [start, end); returns (first unit, old owner) of a clash, or None."""
         clash = None

@@ -1,7 +1,7 @@
 """A VHDX image: all checks in order, then its extents for reading."""
 import bisect
 
-from . import bits, vhdx_bat, vhdx_header, vhdx_log, vhdx_metadata
+from . import bits, vhdx_bat, vhdx_geometry, vhdx_header, vhdx_log, vhdx_metadata
 from . import vhdx_layout as v
 
 
@@ -65,7 +65,7 @@ class VhdxImage:
         if self.metadata is None:
             return
         report.facts["kind"] = self._kind()
-        self.geometry = vhdx_bat.Geometry(self.metadata, self.regions[v.BAT_REGION])
+        self.geometry = vhdx_geometry.Geometry(self.metadata, self.regions[v.BAT_REGION])
         if not vhdx_bat.check_geometry(self.geometry, report):
             return
         if self.metadata.leave_allocated and self.has_parent:
@@ -108,8 +108,8 @@ class VhdxImage:
             g = self.geometry
             for chunk in range(g.chunks):
                 value = self._entry(g.bitmap_index(chunk))
-                if vhdx_bat.state(value) == 6:
-                    bitmaps.add(vhdx_bat.offset_of(value))
+                if vhdx_geometry.state(value) == 6:
+                    bitmaps.add(vhdx_geometry.offset_of(value))
         for page in strays:
             if page - page % v.MIB not in bitmaps:
                 self.report.warning("L05", page, "log", "a data descriptor rewrites 4 KiB that "
@@ -133,8 +133,8 @@ class VhdxImage:
         absent = "parent" if self.has_parent else "zero"
         first = g.payload_index(start // g.block_size)
         last = g.payload_index((end - 1) // g.block_size) + 1
-        for index, count, value in vhdx_bat.runs(self.view, g, first, last):
-            kind = vhdx_bat.state(value)
+        for index, count, value in vhdx_geometry.runs(self.view, g, first, last):
+            kind = vhdx_geometry.state(value)
             if kind in (v.FULL, v.PARTIAL):
                 for each in range(index, index + count):
                     if not g.is_bitmap(each):
@@ -156,12 +156,12 @@ class VhdxImage:
         low, high = max(start, base), min(end, base + g.block_size)
         if low >= high:
             return
-        offset = vhdx_bat.offset_of(value)
-        if vhdx_bat.state(value) == v.FULL:
+        offset = vhdx_geometry.offset_of(value)
+        if vhdx_geometry.state(value) == v.FULL:
             yield low, high - low, "data", offset + low - base
             return
         chunk, inside = divmod(block, g.ratio)
-        bitmap = vhdx_bat.offset_of(self._entry(g.bitmap_index(chunk)))
+        bitmap = vhdx_geometry.offset_of(self._entry(g.bitmap_index(chunk)))
         per_block = g.block_size // g.sector
         raw = self.view.read(bitmap + inside * per_block // 8, per_block // 8)
         for at, length, present in bits.runs_lsb(raw, per_block):

@@ -1,108 +1,13 @@
-"""Block allocation table of a VHDX: geometry, entries, and who owns which space (X07, X11-X16)."""
-import sys
-from array import array
-
+"""Entries of a VHDX block allocation table, and who owns which space (X07, X11-X16)."""
 from .spacemap import RangeMap, UnitMap
+from .vhdx_geometry import offset_of, pieces, runs, state
 from . import vhdx_layout as v
 
-_PIECE = 1 << 20
-_PAGE = 4096
 _RESERVED = 0xFFFF8
 _OWNERS = {1: "header section", 2: "log", 3: "BAT region", 4: "metadata region",
            5: "unknown region", 6: "payload block", 7: "sector bitmap block",
            8: "payload block (soft anchor)"}
 MAX_NAMED_CLASHES = 16
-
-
-class Geometry:
-    """Counts derived from the metadata (X11); Python integers do not overflow."""
-
-    def __init__(self, metadata, region):
-        self.block_size = metadata.block_size
-        self.sector = metadata.logical
-        self.virtual_size = metadata.virtual_size
-        self.ratio = v.BITMAP_SECTORS * self.sector // self.block_size
-        self.blocks = -(-self.virtual_size // self.block_size)
-        self.chunks = -(-self.blocks // self.ratio)
-        self.has_parent = metadata.has_parent
-        if self.has_parent:
-            self.entries = self.chunks * (self.ratio + 1)
-        else:
-            self.entries = self.blocks + (self.blocks - 1) // self.ratio
-        self.bat_offset = region.offset
-        self.bat_length = region.length
-
-    def payload_index(self, block):
-        return block + block // self.ratio
-
-    def bitmap_index(self, chunk):
-        return (chunk + 1) * self.ratio + chunk
-
-    def block_of(self, index):
-        """Payload block of a BAT index that is no bitmap entry."""
-        return index - index // (self.ratio + 1)
-
-    def is_bitmap(self, index):
-        return index % (self.ratio + 1) == self.ratio
-
-    def place(self, index):
-        return self.bat_offset + 8 * index
-
-
-def state(value):
-    return value & 7
-
-
-def offset_of(value):
-    return (value >> 20) << 20
-
-
-def runs(view, geometry, first, end):
-    """Yields (index, count, value) of equal neighbouring BAT entries in [first, end)."""
-    start, length, value = first, 0, None
-    for index, count, current in _raw_runs(view, geometry, first, end):
-        if current == value:
-            length += count
-            continue
-        if length:
-            yield start, length, value
-        start, length, value = index, count, current
-    if length:
-        yield start, length, value
-
-
-def _raw_runs(view, geometry, first, end):
-    index = first
-    while index < end:
-        place = geometry.place(index)
-        limit = geometry.place(end)
-        hole = view.next_data(place, limit) if place % _PIECE == 0 else place
-        if hole - place >= _PAGE:
-            count = (hole - place) // 8
-            yield index, count, 0
-            index += count
-            continue
-        size = min(_PIECE - place % _PIECE, limit - place)
-        data = view.read(place, size)
-        if data == data[:8] * (size // 8):
-            yield index, size // 8, int.from_bytes(data[:8], "little")
-        else:
-            yield from _page_runs(data, index)
-        index += size // 8
-
-
-def _page_runs(data, index):
-    for at in range(0, len(data), _PAGE):
-        page = data[at:at + _PAGE]
-        base = index + at // 8
-        if page == page[:8] * (len(page) // 8):
-            yield base, len(page) // 8, int.from_bytes(page[:8], "little")
-            continue
-        values = array("Q", page)
-        if sys.byteorder == "big":
-            values.byteswap()
-        for slot, value in enumerate(values):
-            yield base + slot, 1, value
 
 
 def check_space(header, regions, report):
@@ -157,8 +62,11 @@ class BatChecker:
         for start, end, name in self.ranges:
             self.units.claim(start // v.MIB, -(-end // v.MIB), numbers[name])
             self.last_end = max(self.last_end, end)
-        for index, count, value in runs(self.view, g, 0, g.entries):
-            self._run(index, count, value)
+        for index, count, value, values in pieces(self.view, g, 0, g.entries):
+            if values is None:
+                self._run(index, count, value)
+            else:
+                self._mixed(index, values)
         self._check_tail()
         self._report_clashes()
         if self.fixed and self.absent:
@@ -169,6 +77,25 @@ class BatChecker:
         self.report.facts["block_states"] = dict(sorted(names.items()))
         self.report.facts["bitmap_states"] = {str(k): n for k, n
                                               in sorted(self.bitmap_states.items())}
+
+    def _mixed(self, index, values):
+        """Different entries side by side; whole blocks in free space are settled right here."""
+        g, claim = self.geometry, self.units.claim_free
+        group, width = g.ratio + 1, g.block_size // v.MIB
+        last_payload = g.payload_index(g.blocks - 1)
+        lowest, highest = v.MIB | v.FULL, (self.view.size - g.block_size) | v.FULL
+        settled = top = 0
+        for slot, value in enumerate(values, index):
+            if (value & 0xFFFFF == v.FULL and lowest <= value <= highest
+                    and slot % group != g.ratio and slot <= last_payload
+                    and claim(value >> 20, width, 6)):
+                settled += 1
+                top = max(top, value)
+            else:
+                self._run(slot, 1, value)
+        self._count(self.states, v.FULL, settled)
+        if settled:
+            self.last_end = max(self.last_end, offset_of(top) + g.block_size)
 
     def _run(self, index, count, value):
         g = self.geometry
