@@ -100,6 +100,33 @@ class CleanImages(unittest.TestCase):
         wanted = leaf.contents(middle.contents(parent.contents()))
         self.assert_clean(bases.Case(leaf, middle, parent), wanted)
 
+    def test_tapdisk_0_1_writes_bitmaps_the_other_way_round(self):
+        image = bases.vhd_dynamic()
+        image.creator, image.creator_version = b"tap\0", 1
+        image.build()
+        for block in image.blocks:
+            place = image.block_place(block)
+            raw = image.file.read(place, image.bitmap_size)
+            image.file.write(place, bytes(int("{:08b}".format(b)[::-1], 2) for b in raw))
+        self.assert_clean(bases.Case(image), image.contents())
+
+    def test_locator_space_in_sectors_is_read_too(self):
+        case = bases.vhd_chain()
+        image = case.target
+        for index in range(2):
+            image.file.pack(image.header_place + 576 + 24 * index + 4, ">I", 1)
+        image.fix_header()
+        parent = case.images["parent.vhd"]
+        self.assert_clean(case, image.contents(parent.contents()))
+
+    def test_short_footer_of_old_virtual_pc(self):
+        image = bases.vhd_fixed()
+        image.file.truncate(image.file.size - 1)
+        chain = check(bases.Case(image))
+        self.assertEqual(reported(chain, "warning"), {"V01"})
+        self.assertEqual(contents.sha256(chain.layers, image.size),
+                         hashlib.sha256(image.contents()).hexdigest())
+
     def test_child_larger_than_parent_reads_zeros_behind_it(self):
         parent = bases.vhd_dynamic("parent.vhd")
         child = bases.vhd_child(parent, size=parent.size - (1 << 20) + (4 << 20), blocks={})
@@ -117,6 +144,28 @@ class Violations(unittest.TestCase):
                                      lines(chain, "error", "warning", "note"))
                 if violation.severity == "warning":
                     self.assertEqual(lines(chain, "error"), [])
+
+    def test_warnings_leave_the_contents_alone(self):
+        """A warning says that the disk can still be read: then it reads as before the damage."""
+        changes_blocks = {"x13-zero-with-offset", "x13-anchor-past-end", "x16-zero-block",
+                          "x16-absent-block", "x16-unmapped-block", "x12-unused-entry",
+                          "v01-fixed-too-long", "v07-creator-means-geometry"}
+        compared = 0
+        for violation in violations.VIOLATIONS:
+            if violation.severity != "warning" or not violation.damage:
+                continue
+            if violation.name in changes_blocks:
+                continue
+            with self.subTest(violation.name):
+                digests = []
+                for case in (violation.undamaged(), violation.build()):
+                    chain = check(case)
+                    self.assertTrue(chain.complete)
+                    digests.append(contents.sparse_digest(chain.layers, chain.layers[0].size))
+                if violation.name != "x19-data-guid-changed-for-nothing":
+                    compared += 1
+                self.assertEqual(digests[0], digests[1])
+        self.assertGreater(compared, 25)
 
     def test_every_id_has_two_images_or_a_reason(self):
         count = collections.Counter(rule for v in violations.VIOLATIONS for rule in v.ids)
@@ -180,6 +229,9 @@ class CommandLine(unittest.TestCase):
         for code, arguments in ((0, [self.path("ok.vhd")]), (2, [bad]), (2, [bad, bad]),
                                 (3, [self.path("none.vhd")]), (3, [fifo]), (3, []),
                                 (3, ["--no-such-option"]), (0, ["--list"]),
+                                (3, ["--range", "5", self.path("ok.vhd")]),
+                                (3, ["--first", "-1", self.path("ok.vhd")]),
+                                (3, ["--contents", self.path("ok.vhd"), self.path("ok.vhd")]),
                                 (3, [self.path("ok.vhd"), bad, fifo])):
             with self.subTest(arguments):
                 self.assertEqual(self.run_checker(*arguments).returncode, code)
@@ -213,6 +265,23 @@ class CommandLine(unittest.TestCase):
             bases.vhdx_chain().target.file.save(child)
             os.symlink(self.path("parent.vhdx"), os.path.join(folder, "parent.vhdx"))
             self.assertEqual(self.run_checker(child).returncode, 2)
+
+    def test_a_hard_link_to_itself_is_a_cycle(self):
+        with tempfile.TemporaryDirectory() as folder:
+            child = os.path.join(folder, "child.vhdx")
+            bases.vhdx_chain().target.file.save(child)
+            os.link(child, os.path.join(folder, "parent.vhdx"))
+            result = self.run_checker("--json", child)
+            self.assertEqual(result.returncode, 2)
+            findings = json.loads(result.stdout)["images"][0]["findings"]
+            self.assertEqual([f["id"] for f in findings], ["C02"])
+
+    def test_names_that_are_no_text_are_printed_all_the_same(self):
+        with tempfile.TemporaryDirectory() as folder:
+            path = os.path.join(os.fsencode(folder), b"bad\xff\xfe.vhd")
+            bases.vhd_dynamic().file.save(path)
+            for extra in ([], ["--json"]):
+                self.assertEqual(self.run_checker(*extra, os.fsdecode(path)).returncode, 0)
 
     def test_images_are_not_written(self):
         path = self.path("dirty.vhdx")

@@ -24,7 +24,15 @@ class _Parser(argparse.ArgumentParser):
 def _size(text):
     units = {"K": 10, "M": 20, "G": 30, "T": 40}
     factor = 1 << units.get(text[-1:].upper(), 0)
-    return int(text[:-1] if factor > 1 else text, 0) * factor
+    value = int(text[:-1] if factor > 1 else text, 0) * factor
+    if value < 0:
+        raise ValueError("negative size")
+    return value
+
+
+def _range(text):
+    offset, length = text.split(":")
+    return _size(offset), _size(length)
 
 
 def parser():
@@ -51,12 +59,13 @@ def parser():
     add("--sha256", action="store_true", help="hash the whole disk (up to --hash-limit)")
     add("--hash-limit", type=_size, default=DEFAULT_HASH_LIMIT, metavar="SIZE")
     add("--first", type=_size, metavar="SIZE", help="hash the first SIZE bytes of the disk")
-    add("--range", action="append", default=[], metavar="OFF:LEN",
+    add("--range", action="append", type=_range, default=[], metavar="OFF:LEN",
         help="hash this range of the disk; may be repeated")
     add("--sparse-digest", action="store_true",
         help="a digest of the disk that costs only its data (README.md)")
     add("--extents", action="store_true", help="list runs of data with their hashes")
-    add("--contents", metavar="OUT", help="write the disk as a sparse raw file")
+    add("--contents", metavar="OUT",
+        help="write the disk as a sparse raw file, which must not exist yet")
     return result
 
 
@@ -112,8 +121,7 @@ def _contents(chain, arguments):
     if arguments.first is not None:
         result["first_bytes"] = min(arguments.first, size)
         result["sha256_first"] = contents.sha256(layers, result["first_bytes"])
-    for text in arguments.range:
-        offset, length = (_size(part) for part in text.split(":"))
+    for offset, length in arguments.range:
         length = max(0, min(length, size - offset))
         result.setdefault("ranges", []).append(
             {"offset": offset, "length": length,

@@ -69,7 +69,7 @@ def sha256(layers, length):
 def range_sha256(layers, offset, length):
     """Hex digest of [offset, offset + length) of the disk."""
     digest = hashlib.sha256()
-    for _, data, count in pieces(layers, offset, offset + length):
+    for _, data, count in pieces(layers, offset, offset + length) if length else ():
         while data is None and count:
             step = min(count, PIECE)
             digest.update(_ZEROS[:step])
@@ -136,8 +136,8 @@ def data_extents(layers, size, limit):
 
 
 def write_raw(layers, size, path):
-    """Writes the disk to `path` as a sparse raw file."""
-    with open(path, "wb") as out:
+    """Writes the disk to `path`, which must not exist yet, as a sparse raw file."""
+    with open(path, "xb") as out:
         for offset, data in units(layers, size):
             out.seek(offset)
             out.write(data[:size - offset])

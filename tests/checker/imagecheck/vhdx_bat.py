@@ -212,9 +212,10 @@ class BatChecker:
             report.error("X12", g.place(index), name, "state %d is not a bitmap state" % kind)
             return
         if kind == 6 and not g.has_parent:
+            # Such files exist; nobody reads the bitmap, so its place does not matter.
             report.warning("X12", g.place(index), name,
                            "bitmap block present in a file without parent (ignored)")
-        if kind == 6:
+        elif kind == 6:
             if self._inside(index, name, offset, v.BITMAP_BLOCK):
                 self._claim(index, offset, v.BITMAP_BLOCK, 7)
                 self._check_bits(index // (g.ratio + 1), offset)
