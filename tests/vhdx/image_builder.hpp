@@ -118,7 +118,7 @@ struct BuiltEntry {
   std::uint64_t flushed = 5 * kMegabyte;
   std::uint64_t last = 5 * kMegabyte;
   std::string guid = kLogGuid;
-  std::vector<BuiltWrite> writes;
+  std::vector<BuiltWrite> writes{};
 };
 
 /// The bytes of one log entry.
