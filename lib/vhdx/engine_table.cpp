@@ -53,7 +53,9 @@ void Engine::put_entry(TablePage& page, std::uint64_t index, BatEntry entry) noe
   const std::uint64_t word = index % kTablePageWords;
   page.words[word].store(table_order(entry.raw), std::memory_order_release);
   cache_.mark_dirty(page, word);
+  // No longer a hole, and all that it holds came from Space: nothing to claim when it is loaded.
   bat_holes_[index / kTablePageWords] = false;
+  bat_claimed_[index / kTablePageWords] = true;
 }
 
 void Engine::judge_bat_page(TablePage& page) noexcept {
