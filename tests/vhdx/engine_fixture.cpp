@@ -12,6 +12,12 @@
 namespace openvhd::test {
 namespace {
 
+// No two opens may draw the same GUIDs: a log would take an older one's entries for its own.
+std::uint64_t next_seed() {
+  static std::uint64_t seed = 0;
+  return ++seed;
+}
+
 class Bracket {
  public:
   explicit Bracket(Layer& layer) : layer_{layer} { layer_.enter(ticket_); }
@@ -65,9 +71,13 @@ void store_entry(const std::shared_ptr<MemoryStore>& store, const EngineShape& s
   patch(file, bat_offset(shape) + 8 * index, std::as_bytes(std::span{&raw, 1}));
 }
 
+std::string failure_of(const Status& status) {
+  return status ? std::string{} : describe(status.error(), "image");
+}
+
 OpenEngine::OpenEngine(const std::shared_ptr<MemoryStore>& store, const EngineShape& shape,
                        bool writable, const Wrap& wrap)
-    : shape_{shape} {
+    : shape_{shape}, host_{next_seed()} {
   std::unique_ptr<File> file =
       std::make_unique<MemoryFile>(store, MemoryFile::Options{.writable = writable});
   if (wrap) file = wrap(std::move(file));

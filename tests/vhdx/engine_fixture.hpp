@@ -6,6 +6,7 @@
 #include <functional>
 #include <memory>
 #include <span>
+#include <string>
 #include <vector>
 
 #include "io/image_layer.hpp"
@@ -33,6 +34,9 @@ std::uint64_t stored_entry(const std::shared_ptr<MemoryStore>& store, const Engi
 void store_entry(const std::shared_ptr<MemoryStore>& store, const EngineShape& shape,
                  std::uint64_t index, std::uint64_t entry);
 std::uint64_t bat_offset(const EngineShape& shape);
+
+/// Empty for success; for messages.
+std::string failure_of(const Status& status);
 
 /// One open of an image. `wrap` may put another file around the one in memory.
 class OpenEngine {

@@ -1,0 +1,57 @@
+/// What a disk must contain, sector by sector, in the parts of it that a test looks at.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <random>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "vhdx/engine_fixture.hpp"
+
+namespace openvhd::test {
+
+/// Windows of a disk, each with what every sector holds: a tag. 0 is zeros, 1 what the parent
+/// has, anything else names one write.
+class DiskModel {
+ public:
+  static constexpr std::uint32_t kZeros = 0;
+  static constexpr std::uint32_t kParent = 1;
+
+  /// Windows of `window_bytes` around block, chunk and disk ends, `count` at most.
+  DiskModel(const EngineShape& shape, std::uint64_t window_bytes, std::size_t count,
+            std::uint64_t seed);
+
+  struct Window {
+    std::uint64_t at = 0;
+    std::vector<std::uint32_t> tags;
+  };
+  const std::vector<Window>& windows() const { return windows_; }
+  std::uint32_t sector_size() const { return sector_size_; }
+
+  /// Notes a tag for all sectors of a range that lie in windows.
+  void put(std::uint64_t at, std::uint64_t length, std::uint32_t tag);
+  /// The bytes of a range in one window, under the model's tags or under one tag.
+  std::vector<std::byte> contents(const Window& window, std::uint64_t at,
+                                  std::uint64_t length) const;
+  std::vector<std::byte> contents_of(std::uint64_t at, std::uint64_t length,
+                                     std::uint32_t tag) const;
+  /// Empty when `image` reads as the model says; else where it does not.
+  std::string compare(OpenEngine& image) const;
+
+  /// A random range in a random window, of at most `most` bytes.
+  struct Range {
+    std::uint64_t at = 0;
+    std::uint64_t length = 0;
+  };
+  Range random_range(std::mt19937_64& random, std::uint64_t most) const;
+
+ private:
+  void fill(std::span<std::byte> sector, std::uint64_t at, std::uint32_t tag) const;
+
+  std::uint32_t sector_size_;
+  std::vector<Window> windows_;
+};
+
+}  // namespace openvhd::test
