@@ -250,6 +250,19 @@ class CommandLine(unittest.TestCase):
         with open(out, "rb") as file:
             self.assertEqual(file.read(), wanted)
 
+    def test_one_process_judges_files_as_they_come(self):
+        with subprocess.Popen([sys.executable, os.path.join(HERE, "vhdcheck.py"), "--json-lines",
+                               "--sparse-digest", "--files-from", "-"], stdin=subprocess.PIPE,
+                              stdout=subprocess.PIPE, text=True) as process:
+            for name, verdict in (("ok.vhd", "clean"), ("none.vhd", "unreadable"),
+                                  ("dirty.vhdx", "clean"), ("ok.vhd", "clean")):
+                process.stdin.write(self.path(name) + "\n")
+                process.stdin.flush()
+                entry = json.loads(process.stdout.readline())
+                self.assertEqual((entry["file"], entry["verdict"]), (self.path(name), verdict))
+            process.stdin.close()
+            self.assertEqual(process.wait(60), 3)
+
     def test_no_chain_and_parent_dir(self):
         with tempfile.TemporaryDirectory() as folder:
             bases.vhdx_chain().target.file.save(os.path.join(folder, "child.vhdx"))

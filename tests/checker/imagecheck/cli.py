@@ -41,6 +41,10 @@ def parser():
     add = result.add_argument
     add("files", nargs="*", metavar="FILE")
     add("--json", action="store_true", help="print one JSON document")
+    add("--json-lines", action="store_true",
+        help="print one line of JSON per FILE as soon as it is judged")
+    add("--files-from", metavar="LIST", help="also check the files named in LIST, one per line "
+        "(- for standard input, read as it comes)")
     add("--quiet", action="store_true", help="print no notes")
     add("--list", action="store_true", help="list the invariants and how they are judged")
     add("--chain", dest="chain", action="store_true", default=True,
@@ -57,7 +61,8 @@ def parser():
         help="what gives a VHD its size (auto: by creator)")
     add("--before", metavar="OLD", help="an earlier state of FILE: judges X19, L07, L08, C07")
     add("--sha256", action="store_true", help="hash the whole disk (up to --hash-limit)")
-    add("--hash-limit", type=_size, default=DEFAULT_HASH_LIMIT, metavar="SIZE")
+    add("--hash-limit", type=_size, default=DEFAULT_HASH_LIMIT, metavar="SIZE",
+        help="largest disk that --sha256 hashes (256G)")
     add("--first", type=_size, metavar="SIZE", help="hash the first SIZE bytes of the disk")
     add("--range", action="append", type=_range, default=[], metavar="OFF:LEN",
         help="hash this range of the disk; may be repeated")
@@ -150,6 +155,18 @@ def _print_text(entry, quiet):
                         ": " + entry["error"] if "error" in entry else ""))
 
 
+def _paths(arguments):
+    """Files of the command line, then those of --files-from, which may be a live pipe."""
+    yield from arguments.files
+    if arguments.files_from == "-":
+        for line in iter(sys.stdin.readline, ""):
+            yield line.rstrip("\n")
+    elif arguments.files_from:
+        with open(arguments.files_from, encoding="utf-8", errors="surrogateescape") as lines:
+            for line in lines:
+                yield line.rstrip("\n")
+
+
 def main(argv=None):
     """Runs the command line; returns the exit code."""
     command = parser()
@@ -157,20 +174,29 @@ def main(argv=None):
     if arguments.list:
         print("\n".join(catalogue.listing()))
         return 0
-    if not arguments.files:
+    several = len(arguments.files) > 1 or arguments.files_from
+    if not arguments.files and not arguments.files_from:
         command.error("no FILE")
-    if len(arguments.files) > 1 and (arguments.contents or arguments.before):
+    if several and (arguments.contents or arguments.before):
         command.error("--contents and --before take one FILE")
     options = Options(arguments.chain, arguments.parent_dir, arguments.max_depth,
                       arguments.raw_parent, arguments.allow_smaller_child, arguments.size_rule)
     entries, worst = [], 0
-    for path in arguments.files:
-        entry, code = check_file(path, options, arguments)
-        entries.append(entry)
-        worst = max(worst, code)
-        if not arguments.json:
-            _print_text(entry, arguments.quiet)
-    if arguments.json:
+    try:
+        for path in _paths(arguments):
+            entry, code = check_file(path, options, arguments)
+            worst = max(worst, code)
+            if arguments.json_lines:
+                print(json.dumps(entry), flush=True)
+            elif arguments.json:
+                entries.append(entry)
+            else:
+                _print_text(entry, arguments.quiet)
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        command.error(str(error))
+    if arguments.json and not arguments.json_lines:
         print(json.dumps({"tool": "vhdcheck", "version": 1, "verdict": VERDICTS[worst],
                           "images": entries}, indent=1))
     return worst

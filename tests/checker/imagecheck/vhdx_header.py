@@ -84,8 +84,10 @@ def _check_fields(source, header, report):
     if header.log_offset + header.log_length > source.size:
         faults.append("log [0x%x, +0x%x) ends past the file" % (header.log_offset,
                                                                header.log_length))
-    if header.log_length == 0:
-        faults.append("LogLength is zero")
+    if header.log_length == 0 and dirty:
+        faults.append("LogLength is zero, but there is a log to replay")
+    elif header.log_length == 0:
+        report.warning("X03", header.offset + 68, name, "LogLength is zero: no room for a log")
     for fault in faults:
         report.error("X03", header.offset + 68, name, fault)
     if header.sequence == (1 << 64) - 1:
