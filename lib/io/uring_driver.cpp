@@ -331,7 +331,7 @@ int UringDriver::descriptor() noexcept {
 /// Takes the event back before the last look; true when there was one.
 bool UringDriver::drain_event() noexcept {
   std::uint64_t count = 0;
-  return event_ && ::read(event_.get(), &count, sizeof count) == sizeof count;
+  return event_ && ::read(event_.get(), &count, sizeof count) > 0;
 }
 
 }  // namespace openvhd
