@@ -32,8 +32,9 @@ class Driver {
   /// The thread may change only while no operation is under way.
   virtual Status start(Operation& operation, std::span<File* const> files) noexcept = 0;
 
-  /// Submits what there is to do and gives back an operation that has finished, or null. Blocks
-  /// for nothing but commands that only File::execute() can run.
+  /// Gives back an operation that has finished. When there is none, submits what there is to do
+  /// and looks again; null: everything is under way. Blocks for nothing but commands that only
+  /// File::execute() can run.
   virtual Operation* reap() noexcept = 0;
 
   /// The same, but waits until an operation has finished. Null: none is under way.

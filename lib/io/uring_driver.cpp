@@ -297,6 +297,8 @@ void UringDriver::check_not_stuck() const noexcept {
 
 Operation* UringDriver::reap() noexcept {
   if (operations_.under_way() == 0) return nullptr;
+  // What has finished goes first: what is started in its place is then submitted together.
+  if (Operation* const done = operations_.take_finished()) return done;
   do {
     step();
     if (Operation* const done = operations_.take_finished()) return done;
@@ -307,11 +309,12 @@ Operation* UringDriver::reap() noexcept {
 
 Operation* UringDriver::wait() noexcept {
   while (operations_.under_way() > 0) {
+    if (Operation* const done = operations_.take_finished()) return done;
     take_completions();
     pump();
     if (operations_.has_finished()) {
       submit(false);
-      return operations_.take_finished();
+      continue;
     }
     check_not_stuck();
     if (!ask_all_) submit(true);
