@@ -1,7 +1,8 @@
 #include "vhd/bat_cache.hpp"
 
 #include <algorithm>
-#include <cstring>
+
+#include "vhd/scan.hpp"
 
 namespace openvhd::vhd {
 namespace {
@@ -87,24 +88,12 @@ void BatCache::judge(std::uint32_t index) noexcept {
 }
 
 BlockState BatCache::judge_entry(std::uint32_t block, std::uint32_t start) noexcept {
-  const std::uint64_t at = std::uint64_t{start} * kSectorBytes;
-  // Old writers left out what of the last block lies beyond the end of the disk.
-  const std::uint64_t beyond =
-      block + 1 == image_.blocks
-          ? std::uint64_t{image_.blocks} * image_.block_size - image_.virtual_size
-          : 0;
-  if (!range_fits(at, image_.stride() - beyond, data_limit_) || hits_structure(at))
+  if (judge_place(image_, block, start, data_limit_) != EntryVerdict::good)
     return BlockState::out_of_bounds;
   if (claims_.claim(start, block)) return BlockState::unknown;
   if (BatPage* const other = resident(claims_.rival()))
     other->states[claims_.rival() % BatPage::kEntries] = BlockState::shared;
   return BlockState::shared;
-}
-
-bool BatCache::hits_structure(std::uint64_t at) const noexcept {
-  return std::ranges::any_of(image_.structures, [&](const Structure& s) {
-    return ranges_overlap(at, image_.stride(), s.at.value, s.length);
-  });
 }
 
 Error BatCache::error_of(std::uint32_t block, BlockState state) const noexcept {

@@ -84,7 +84,6 @@ class BatCache {
   Pending load_page(std::uint32_t page) noexcept;
   void judge(std::uint32_t page) noexcept;
   BlockState judge_entry(std::uint32_t block, std::uint32_t start) noexcept;
-  bool hits_structure(std::uint64_t at) const noexcept;
   void make_room() noexcept;
 
   const ParsedImage& image_;

@@ -5,6 +5,12 @@
 
 namespace openvhd::vhd {
 
+std::uint64_t random_seed(Host& host) noexcept {
+  std::uint64_t seed = 0;
+  for (const std::uint8_t byte : host.random_guid().bytes) seed = seed << 5 ^ seed >> 59 ^ byte;
+  return seed;
+}
+
 BlockClaims::BlockClaims(std::uint32_t length, std::uint32_t most, std::uint64_t seed)
     : length_{length}, most_slots_{std::uint64_t{most} + most / 3 + 64}, seed_{seed} {}
 

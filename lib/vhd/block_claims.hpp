@@ -5,7 +5,12 @@
 #include <cstdint>
 #include <vector>
 
+#include "io/host.hpp"
+
 namespace openvhd::vhd {
+
+/// For BlockClaims.
+std::uint64_t random_seed(Host& host) noexcept;
 
 /// All blocks of an image are equally long, so at most one can start in each stretch of that
 /// length: the claims are a hash table by stretch, and an overlap is with the same stretch or a

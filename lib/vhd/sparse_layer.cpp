@@ -10,19 +10,13 @@ namespace {
 /// Half of the memory for the table, half for bitmaps.
 constexpr std::uint64_t kShares = 2;
 
-std::uint64_t seed_from(Host& host) {
-  std::uint64_t seed = 0;
-  for (const std::uint8_t byte : host.random_guid().bytes) seed = seed << 5 ^ seed >> 59 ^ byte;
-  return seed;
-}
-
 }  // namespace
 
 SparseLayer::SparseLayer(ParsedImage image, const LayerOpenOptions& options, Host& host)
     : image_{std::move(image)},
       writable_{options.writable},
       geometry_{.virtual_size = image_.virtual_size, .block_size = image_.block_size},
-      table_{image_, options.table_cache_bytes / kShares, seed_from(host)},
+      table_{image_, options.table_cache_bytes / kShares, random_seed(host)},
       bitmaps_{image_, options.table_cache_bytes / kShares},
       tail_{image_} {
   full_bitmap_.resize(image_.bitmap_length);
