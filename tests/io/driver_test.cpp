@@ -2,7 +2,10 @@
 
 #include <gtest/gtest.h>
 #include <poll.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
+#include <cerrno>
 #include <deque>
 #include <fstream>
 #include <random>
@@ -13,7 +16,9 @@
 #include "io/posix_file.hpp"
 #include "io/uring_driver.hpp"
 #include "support/bytes.hpp"
+#include "support/deny.hpp"
 #include "support/memory_file.hpp"
+#include "support/program.hpp"
 #include "support/script_op.hpp"
 #include "support/temp_dir.hpp"
 
@@ -291,6 +296,26 @@ TEST_P(UringDriverTest, TeardownWaitsForWhatIsInFlight) {
   // What was in flight has come back, and nothing more was asked for.
   EXPECT_GE(operation.completed(), 32u);
   for (std::size_t i = 0; i < operation.completed(); ++i) EXPECT_EQ(operation.results()[i], 4096);
+}
+
+TEST(Driver, WithoutIoUringBlockingServesUnlessItIsNamed) {
+  enum { kGood, kNotPermitted, kBad };
+  for (const int error : {EPERM, ENOSYS}) {
+    auto process = test::Child::fork([error]() -> int {
+      if (!test::deny_system_call(SYS_io_uring_setup, error)) return kNotPermitted;
+      const auto support = UringDriver::probe();
+      const auto named = make_driver(DriverKind::io_uring, 4);
+      const auto automatic = make_driver(DriverKind::automatic, 4);
+      const bool refused = !named && named.error().code == Errc::unsupported &&
+                           named.error().sys_errno == error &&
+                           std::string{named.error().what} == support.reason;
+      const bool serves = automatic && std::string{(*automatic)->name()} == "blocking";
+      return !support.available && refused && serves ? kGood : kBad;
+    });
+    const int outcome = process.finish();
+    if (outcome == kNotPermitted) GTEST_SKIP() << "system call filters are not permitted";
+    EXPECT_EQ(outcome, kGood);
+  }
 }
 
 TEST(DriverDeathTest, StuckOperationsEndTheProcess) {

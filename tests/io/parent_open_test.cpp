@@ -2,11 +2,8 @@
 
 #include <fcntl.h>
 #include <gtest/gtest.h>
-#include <linux/filter.h>
-#include <linux/seccomp.h>
 #include <sched.h>
 #include <sys/mount.h>
-#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -16,13 +13,13 @@
 
 #include <atomic>
 #include <cerrno>
-#include <cstddef>
 #include <cstdio>
 #include <cstring>
 #include <filesystem>
 #include <fstream>
 #include <thread>
 
+#include "support/deny.hpp"
 #include "support/program.hpp"
 #include "support/temp_dir.hpp"
 
@@ -324,26 +321,13 @@ TEST_F(ParentOpenTest, AnotherMountIsRefusedUnlessAllowed) {
   EXPECT_EQ(outcome, kGood);
 }
 
-/// Makes openat2 look missing to this process, as on an old kernel.
-bool hide_openat2() {
-  std::array filter{
-      sock_filter BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(seccomp_data, nr)),
-      sock_filter BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_openat2, 0, 1),
-      sock_filter BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | ENOSYS),
-      sock_filter BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
-  };
-  const sock_fprog program{.len = filter.size(), .filter = filter.data()};
-  return ::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 &&
-         ::prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) == 0;
-}
-
 TEST_F(ParentOpenTest, WithoutOpenat2OnlyTrustedDirectoriesServe) {
   enum { kGood, kNotPermitted, kFollowed, kNotFollowed };
   make("vm/parent", "beside");
   make("trusted/base", "trusted");
   fs::create_symlink(dir_ / "secret", dir_ / "trusted/link");
   auto process = test::Child::fork([this]() -> int {
-    if (!hide_openat2()) return kNotPermitted;
+    if (!test::deny_system_call(SYS_openat2, ENOSYS)) return kNotPermitted;
     const auto refused = open("parent");
     if (refused || std::strstr(refused.error().what, "openat2") == nullptr) return kFollowed;
     policy_.parent_dirs = {dir_ / "trusted"};
