@@ -125,6 +125,7 @@ void Journal::next_stage() noexcept {
     case Stage::commit_apply:
     case Stage::commit_sync:
     case Stage::commit_entry:
+    case Stage::commit_entry_sync:
     case Stage::commit_relieve:
       return next_commit_stage();
     case Stage::close_apply:
@@ -190,6 +191,10 @@ void Journal::next_commit_stage() noexcept {
       if (!group_.empty()) return enter_fence(Stage::commit_fence);
       break;
     case Stage::commit_entry:
+      if (entry_wraps_) return enter_sync(Stage::commit_entry_sync);
+      [[fallthrough]];
+    case Stage::commit_entry_sync:
+      if (stage_ == Stage::commit_entry_sync) synced();
       entry_written();
       // The log has no room for the rest while it still needs what it holds.
       if (group_logged_ < group_.size()) return enter_apply(Stage::commit_apply);
@@ -383,10 +388,12 @@ void Journal::enter_entry(Stage stage) noexcept {
                   bytes);
   const std::size_t before_end =
       std::min(entry_.size(), static_cast<std::size_t>(log_sectors_ - write_sector_));
+  // Around the end of the log it takes two writes: one sync for both, not one for each.
+  entry_wraps_ = before_end < entry_.size();
   const auto put = [&](std::uint64_t sector, std::span<std::byte> part) {
     if (part.empty()) return;
     transfers_.emplace_back(IoCommand::Kind::write, log_.at + sector * kLogSectorBytes,
-                            std::vector<iovec>{{part.data(), part.size()}}, true,
+                            std::vector<iovec>{{part.data(), part.size()}}, !entry_wraps_,
                             "log entry (2.3.1): write");
   };
   put(write_sector_, bytes.first(before_end * kLogSectorBytes));

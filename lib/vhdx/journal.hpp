@@ -80,6 +80,7 @@ class Journal {
     commit_sync,
     commit_fence,
     commit_entry,
+    commit_entry_sync,
     commit_relieve,
     close_apply,
     close_sync,
@@ -161,6 +162,7 @@ class Journal {
   bool in_place_synced_ = true;              // nothing was written in place since a sync
 
   std::vector<Sector> entry_;
+  bool entry_wraps_ = false;
   std::uint64_t sequence_ = 0;  // of the last entry
   std::uint64_t write_sector_ = 0;
   std::uint64_t tail_sector_ = 0;    // durable
