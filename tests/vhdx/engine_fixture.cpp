@@ -78,8 +78,8 @@ std::string failure_of(const Status& status) {
 OpenEngine::OpenEngine(const std::shared_ptr<MemoryStore>& store, const EngineShape& shape,
                        bool writable, const Wrap& wrap)
     : shape_{shape}, host_{next_seed()} {
-  std::unique_ptr<File> file =
-      std::make_unique<MemoryFile>(store, MemoryFile::Options{.writable = writable});
+  std::unique_ptr<File> file;
+  if (store) file = std::make_unique<MemoryFile>(store, MemoryFile::Options{.writable = writable});
   if (wrap) file = wrap(std::move(file));
   auto loaded = vhdx::load_image(std::move(file), writable, host_);
   if (!loaded) {

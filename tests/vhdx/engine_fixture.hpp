@@ -38,7 +38,8 @@ std::uint64_t bat_offset(const EngineShape& shape);
 /// Empty for success; for messages.
 std::string failure_of(const Status& status);
 
-/// One open of an image. `wrap` may put another file around the one in memory.
+/// One open of an image. `wrap` may put another file around the one in memory, or in its place
+/// where `store` is null.
 class OpenEngine {
  public:
   using Wrap = std::function<std::unique_ptr<File>(std::unique_ptr<File>)>;
