@@ -18,7 +18,7 @@ MAX_COLUMNS = 100
 # Paths of one machine, and numbers that mean something in one tracker only. Put together here so
 # that this file does not contain what it looks for.
 FORBIDDEN = re.compile("|".join((
-    "/" + r"work/", "/" + r"root\b", "/" + r"home/", r"\b[Ii]ssue" + r" #?[0-9]")))
+    r"(?<!\w)/" + r"(work|root|home)/", r"\b[Ii]ssue" + r" #?[0-9]")))
 
 # Rooms by who may see whom: a room's files include its own headers and those of rooms listed.
 ROOMS = {
