@@ -69,7 +69,7 @@ class CleanImages(unittest.TestCase):
                 self.assertIn(chain.reports[0].facts["kind"], ("dynamic", "fixed"))
 
     def test_differencing_images(self):
-        for make in (bases.vhdx_chain, bases.vhd_chain):
+        for make in (bases.vhdx_chain, bases.vhd_chain, bases.vhdx_dirty_chain):
             with self.subTest(make.__name__):
                 case = make()
                 parent = next(i for n, i in case.images.items() if n.startswith("parent"))
@@ -91,6 +91,21 @@ class CleanImages(unittest.TestCase):
         data = image.blocks[16][1]
         self.assertEqual(contents.range_sha256(chain.layers, 16 * image.block_size, len(data)),
                          hashlib.sha256(data).hexdigest())
+
+    def test_64_tib_with_three_blocks(self):
+        image = bases.vhdx_huge()
+        chain = check(bases.Case(image))
+        self.assertEqual(lines(chain, "error", "warning"), [])
+        count = image.size >> 20
+        self.assertEqual(chain.reports[0].facts["block_states"],
+                         {"fully_present": 3, "not_present": count - 3})
+        found, complete = contents.data_extents(chain.layers, image.size, 10)
+        self.assertTrue(complete)
+        self.assertEqual([(e["offset"] >> 20, e["length"]) for e in found],
+                         [(0, contents.UNIT), ((count - 1) // 2, contents.UNIT),
+                          (count - 1, 1 << 20)])
+        self.assertEqual(found[-1]["sha256"],
+                         hashlib.sha256(image.blocks[count - 1][1]).hexdigest())
 
     def test_three_layers(self):
         parent = bases.vhd_dynamic("parent.vhd")
@@ -188,6 +203,16 @@ class Violations(unittest.TestCase):
             with self.subTest(violation.name):
                 case = violation.undamaged()
                 self.assertEqual(lines(check(case, **violation.options), "error", "warning"), [])
+
+    def test_endless_findings_are_counted_and_not_kept(self):
+        image = bases.vhdx_dynamic()
+        image.file.write(image.bat_offset, (5).to_bytes(8, "little") * 12)
+        image.file.write(image.bat_offset + 8 * 600, bytes(range(1, 201)) * 8)
+        report = check(bases.Case(image)).reports[0]
+        kept = [f for f in report.findings if (f.rule, f.severity) == ("X12", "warning")]
+        self.assertEqual(len(kept), 32)
+        self.assertGreater(report.suppressed["X12"], 100)
+        self.assertEqual(report.facts["block_states"], {"reserved_5": 12})
 
     def test_catalogue_lists_the_same_ids(self):
         self.assertEqual(sorted(catalogue.INVARIANTS), sorted(violations.IDS))

@@ -108,6 +108,7 @@ def vhdx_dirty(name="disk.vhdx", entries=None, **wrong):
                               ("zero", image.bat_offset + 4096, 8192)]),
                    (8192, 6, 0, [("data", image.bat_offset, page)])]
     for number, (position, sequence, tail, operations) in enumerate(entries):
+        image.entries.append(position)
         extra = wrong if number == len(entries) - 1 else {}
         guid = extra.get("guid", LOG_ID)
         log_writer.put(image, position, log_writer.encode(
@@ -115,6 +116,37 @@ def vhdx_dirty(name="disk.vhdx", entries=None, **wrong):
             extra.get("last", size), **{k: v for k, v in extra.items()
                                         if k not in ("guid", "flushed", "last")}))
     image.clean_page = page
+    return image
+
+
+def vhdx_dirty_chain():
+    """A child whose table and sector bitmap lie only in its log, on a parent."""
+    case = vhdx_chain()
+    image = case.target
+    bitmap = image.file.unpack(image.bitmap_place(0), "<Q") >> 20 << 20
+    places = [image.bat_offset, image.bitmap_place(0) // 4096 * 4096, bitmap]
+    operations = [("data", place, image.file.read(place, 4096)) for place in places]
+    for place in places:
+        image.file.write(place, b"\xee" * 4096)
+    image.log_guid = LOG_ID
+    image.write_headers()
+    size = image.file.size
+    # The only entry begins in the last sector of the ring.
+    start = image.log_length - 4096
+    image.entries = [start]
+    log_writer.put(image, start, log_writer.encode(LOG_ID, 1, start, operations, size, size))
+    return case
+
+
+def vhdx_huge(name="huge.vhdx"):
+    """64 TiB of 1 MiB blocks, three of them present: first, middle, last."""
+    image = Vhdx(name)
+    image.size, image.log_offset = 64 << 40, MIB
+    image.metadata_offset, image.bat_offset, image.bat_length = 2 * MIB, 3 * MIB, 513 * MIB
+    last = (image.size >> 20) - 1
+    image.blocks = {0: (FULL, block_bytes(6, 0, 2), None), last // 2: (FULL, b"middle", None),
+                    last: (FULL, block_bytes(7, 0, 2048), None)}
+    image.build()
     return image
 
 

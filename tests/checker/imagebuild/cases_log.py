@@ -217,6 +217,9 @@ STATES = (
                                          ("zero", 3 * MIB + 512 * 1024, 8192)]),
         clear_log(lambda image: (image.file.write(image.bat_offset, image.clean_page),
                                  image.file.write(3 * MIB + 512 * 1024, b"stale"))))),
+    Violation("l07-replay-forgets-to-extend", "L07", states(
+        single(last=lambda end: end + MIB),
+        clear_log(lambda image: image.file.write(image.bat_offset, image.clean_page)))),
     Violation("l08-cleared-before-apply", "L08", states(
         dirty(), clear_log(lambda image: image.file.write(image.bat_offset, bytes(4096))))),
     Violation("l08-cleared-before-extension", "L08 L07", states(

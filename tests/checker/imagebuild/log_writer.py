@@ -48,3 +48,9 @@ def put(image, position, raw):
         place = image.log_offset + (position + at) % image.log_length
         image.file.write(place, raw[at:at + SECTOR])
     return (position + len(raw)) % image.log_length
+
+
+def get(image, position, length):
+    """`length` bytes of the ring from `position`, unwrapped."""
+    return b"".join(image.file.read(image.log_offset + (position + at) % image.log_length, SECTOR)
+                    for at in range(0, length, SECTOR))

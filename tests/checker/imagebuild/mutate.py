@@ -22,10 +22,11 @@ def vhdx_places(image):
         places += [(image.item_place("locator"), 400)] * 2
         bitmap = image.file.unpack(image.bitmap_place(0), "<Q") >> 20 << 20
         places += [(bitmap, 400), (bitmap + 12 * 256 - 64, 128)]
-    if image.log_guid.int:
-        places += [(image.log_offset + at, length) for at, length in (
-            (0, 160), (4096, 16), (8184, 8), (8192, 128), (12288, 16), (16376, 8))] * 2
-    return places
+    for position in image.entries:
+        for at, length in ((0, 160), (0, 160), (4096, 16), (8184, 8)):
+            places.append((image.log_offset + (position + at) % image.log_length, length))
+    # The table of a dirty image is in its log: places taken from the file itself may be nonsense.
+    return [place for place in places if image.file.contains(*place)]
 
 
 def vhd_places(image):
@@ -45,13 +46,13 @@ def vhdx_repair(image):
     """Makes every checksum of a VHDX right again, also of a log entry that is still one."""
     image.fix_headers()
     image.fix_regions()
-    if image.log_guid.int:
-        for position in (0, 2 * 4096):
-            place = image.log_offset + position
-            length = image.file.unpack(place + 8, "<I") if image.file.contains(place, 64) else 0
-            if 4096 <= length <= image.log_length and image.file.contains(place, length):
-                log_writer.put(image, position,
-                               log_writer.checksummed(image.file.read(place, length)))
+    for position in image.entries:
+        if not image.file.contains(image.log_offset, image.log_length):
+            return
+        length = int.from_bytes(log_writer.get(image, position, 4096)[8:12], "little")
+        if 4096 <= length <= image.log_length and length % 4096 == 0:
+            raw = log_writer.get(image, position, length)
+            log_writer.put(image, position, log_writer.checksummed(raw))
 
 
 def vhd_repair(image):
@@ -119,5 +120,5 @@ BASES = (
     lambda: bases.Case(bases.vhdx_wide()), lambda: bases.Case(bases.vhdx_dirty()),
     bases.vhdx_chain, lambda: bases.Case(bases.vhd_fixed()),
     lambda: bases.Case(bases.vhd_dynamic()), lambda: bases.Case(bases.vhd_small_blocks()),
-    bases.vhd_chain,
+    bases.vhd_chain, bases.vhdx_dirty_chain,
 )

@@ -63,6 +63,7 @@ class Vhdx:
         self.metadata_offset, self.metadata_length = 3 * MIB, MIB
         self.page83 = fixed_guid(3)
         self.blocks = {}             # block: (state, data or None, {sector in block} or None)
+        self.entries = []            # ring positions of log entries, for whoever damages them
         self.file = None
 
     @property
