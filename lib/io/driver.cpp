@@ -24,8 +24,11 @@ class BlockingDriver final : public Driver {
   Operation* reap() noexcept override {
     while (!operations_.has_finished() && operations_.unfinished() > 0) {
       bool changed = false;
-      for (OperationSet::Place& place : operations_.places())
-        if (place.operation != nullptr && advance(place)) changed = true;
+      for (OperationSet::Place* place = operations_.first(); place != nullptr;) {
+        OperationSet::Place* const next = OperationSet::after(*place);
+        if (advance(*place)) changed = true;
+        place = next;
+      }
       if (!changed) std::terminate();
     }
     return operations_.take_finished();

@@ -12,8 +12,9 @@
 
 namespace openvhd {
 
-/// Runs operations side by side, in one thread. Operations that wait for each other are asked
-/// again whenever anything has completed. All operations on one image belong to one driver.
+/// Runs operations side by side, in one thread. They are asked for commands in the order in which
+/// they started; those that wait for each other are asked again whenever anything has completed.
+/// All operations on one image belong to one driver.
 ///
 /// An operation without an outcome that has no command while nothing at all is in flight can
 /// never end: a mistake of ours, which ends the process instead of hanging it.

@@ -11,8 +11,13 @@ OperationSet::OperationSet(std::uint32_t depth) : places_(depth), finished_(dept
 
 void OperationSet::add(Operation& operation, std::span<File* const> files) noexcept {
   if (free_.empty()) std::terminate();
-  places_[free_.back()] = {.operation = &operation, .files = files};
+  Place& place = places_[free_.back()];
   free_.pop_back();
+  place.operation = &operation;
+  place.files = files;
+  place.previous = last_;
+  (last_ == nullptr ? first_ : last_->next) = &place;
+  last_ = &place;
   ++unfinished_;
 }
 
@@ -29,7 +34,9 @@ bool OperationSet::retire(Place& place) noexcept {
   ++finished_count_;
   --unfinished_;
   free_.push_back(static_cast<std::uint32_t>(&place - places_.data()));
-  place = {};
+  (place.previous == nullptr ? first_ : place.previous->next) = place.next;
+  (place.next == nullptr ? last_ : place.next->previous) = place.previous;
+  place = Place{};
   return true;
 }
 

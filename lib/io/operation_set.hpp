@@ -11,14 +11,19 @@
 
 namespace openvhd {
 
-/// A fixed number of places for operations, and those that have finished, in order of finishing.
-/// Allocates only when it is made.
+/// A fixed number of places for operations, in order of starting, and those that have finished,
+/// in order of finishing. Allocates only when it is made.
 class OperationSet {
  public:
   struct Place {
     Operation* operation = nullptr;  ///< Null: free.
     std::span<File* const> files;
     std::uint32_t in_flight = 0;  ///< Commands that the driver has not completed yet.
+
+   private:
+    friend class OperationSet;
+    Place* previous = nullptr;  // started before it
+    Place* next = nullptr;
   };
 
   explicit OperationSet(std::uint32_t depth);
@@ -32,7 +37,12 @@ class OperationSet {
 
   /// Not when full().
   void add(Operation& operation, std::span<File* const> files) noexcept;
-  std::span<Place> places() noexcept { return places_; }
+
+  /// The operations without an outcome, the one that started first in front: asking them in this
+  /// order lets writes of a sequence allocate in that sequence. Null at the end. An operation may
+  /// be retired once the one after it has been fetched.
+  Place* first() noexcept { return first_; }
+  static Place* after(const Place& place) noexcept { return place.next; }
 
   /// The file that a command of this operation is for.
   static File& file_of(const Place& place, const IoCommand& command) noexcept;
@@ -45,6 +55,8 @@ class OperationSet {
  private:
   std::vector<Place> places_;
   std::vector<std::uint32_t> free_;
+  Place* first_ = nullptr;
+  Place* last_ = nullptr;
   std::vector<Operation*> finished_;  // a ring
   std::size_t finished_first_ = 0;
   std::uint32_t finished_count_ = 0;

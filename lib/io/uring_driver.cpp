@@ -202,9 +202,10 @@ bool UringDriver::pump() noexcept {
   bool any = false;
   while (ask_all_) {
     ask_all_ = false;
-    for (OperationSet::Place& place : operations_.places()) {
-      if (place.operation == nullptr) continue;
-      if (pump_one(place)) ask_all_ = any = true;
+    for (OperationSet::Place* place = operations_.first(); place != nullptr;) {
+      OperationSet::Place* const next = OperationSet::after(*place);
+      if (pump_one(*place)) ask_all_ = any = true;
+      place = next;
     }
     // Deliver what has finished before going on with what only this thread can execute.
     if (operations_.has_finished()) break;

@@ -193,6 +193,32 @@ TEST_P(DriverTest, OperationsThatWaitForEachOtherAreAskedAgain) {
   EXPECT_EQ(driver->wait(), nullptr);
 }
 
+TEST_P(DriverTest, OperationsAreAskedInTheOrderInWhichTheyStarted) {
+  test::MemoryFile file;
+  File* const files[] = {&file};
+  const auto driver = make(4);
+  std::string asked;
+  bool open = false;
+  std::deque<ScriptOp> operations;
+  const auto start = [&](char label, bool at_once) {
+    auto& operation = operations.emplace_back(std::vector{IoCommand{.kind = Kind::sync}});
+    operation.gate = [&asked, &open, label, at_once] {
+      asked += label;
+      return open || at_once;
+    };
+    EXPECT_TRUE(driver->start(operation, files));
+  };
+  start('a', false);
+  start('b', true);
+  start('c', false);
+  EXPECT_EQ(driver->wait(), &operations[1]);
+  start('d', false);  // in the place that b had
+  asked.clear();
+  open = true;
+  for (const std::size_t expected : {0u, 2u, 3u}) EXPECT_EQ(driver->wait(), &operations[expected]);
+  EXPECT_EQ(asked, "acd");
+}
+
 TEST_P(DriverTest, TheDepthIsABound) {
   test::MemoryFile file;
   File* const files[] = {&file};
