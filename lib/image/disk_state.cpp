@@ -1,0 +1,238 @@
+#include "image/disk_state.hpp"
+
+#include <algorithm>
+#include <array>
+#include <cstring>
+
+#include "base/checked.hpp"
+#include "base/try.hpp"
+#include "image/ops/clear_op.hpp"
+#include "image/ops/flush_op.hpp"
+#include "image/ops/map_op.hpp"
+#include "image/ops/read_op.hpp"
+#include "image/ops/write_op.hpp"
+#include "io/uring_driver.hpp"
+
+namespace openvhd::detail {
+namespace {
+
+constexpr std::size_t kLargestSector = 4096;
+constexpr std::uint64_t kCheapTableBytes = 1 * kMiB;
+constexpr std::uint64_t kWholeTable = ~std::uint64_t{0};
+
+std::vector<File*> files_of(const OpenedChain& opened) {
+  std::vector<File*> out;
+  for (const OpenedImage& image : opened.images) out.push_back(image.file.get());
+  return out;
+}
+
+Chain chain_of(const OpenedChain& opened) {
+  std::vector<Layer*> layers;
+  for (const OpenedImage& image : opened.images) layers.push_back(image.layer.get());
+  return Chain{std::move(layers), opened.complete};
+}
+
+/// A byte range as the part of a first sector, whole sectors, and the part of a last one.
+struct Split {
+  std::uint64_t head = 0;
+  std::uint64_t middle = 0;
+  std::uint64_t tail = 0;
+};
+
+Split split(VirtualOffset at, std::uint64_t length, std::uint64_t sector) {
+  Split out;
+  const std::uint64_t into = at.value % sector;
+  if (into != 0) out.head = std::min(length, sector - into);
+  out.middle = align_down(length - out.head, sector);
+  out.tail = length - out.head - out.middle;
+  return out;
+}
+
+}  // namespace
+
+DiskState::DiskState(OpenedChain opened, Access access, DriverKind driver)
+    : opened_{std::move(opened)},
+      files_{files_of(opened_)},
+      chain_{chain_of(opened_)},
+      access_{access},
+      driver_kind_{driver} {}
+
+DiskState::~DiskState() {
+  // Nobody is left to tell; a caller that wants to know calls close().
+  if (!closed_) static_cast<void>(close());
+}
+
+Result<std::unique_ptr<DiskState>> DiskState::open(const std::string& path,
+                                                   const OpenOptions& options, Host& host) {
+  OVHD_TRY(OpenedChain opened, open_chain(path, options, host));
+  DriverKind driver = DriverKind::blocking;
+  if (options.driver != DriverKind::blocking) {
+    const auto support = UringDriver::probe();
+    if (support.available) driver = DriverKind::io_uring;
+    if (!support.available && options.driver == DriverKind::io_uring) {
+      return Error{.code = Errc::unsupported, .what = support.reason};
+    }
+  }
+  return std::make_unique<DiskState>(std::move(opened), options.access, driver);
+}
+
+Status DiskState::run(Operation& operation) noexcept {
+  if (!driver_) {
+    // One operation at a time; its own commands still go out side by side.
+    OVHD_TRY(driver_, make_driver(driver_kind_, 1));
+  }
+  return openvhd::run(*driver_, operation, files_);
+}
+
+Status DiskState::check_range(VirtualOffset at, std::uint64_t length, bool writing) const noexcept {
+  if (closed_) return Error{.code = Errc::invalid, .what = "the disk is closed"};
+  if (!range_fits(at.value, length, geometry().virtual_size)) {
+    return Error{.code = Errc::out_of_range, .what = "request beyond the end of the disk"};
+  }
+  if (writing && !writable()) return Error{.code = Errc::read_only, .what = "opened for reading"};
+  return Ok{};
+}
+
+Status DiskState::read_sectors(VirtualOffset at, std::span<std::byte> into) noexcept {
+  const iovec buffer{into.data(), into.size()};
+  ReadOp op{chain_, at, {&buffer, 1}};
+  return run(op);
+}
+
+Status DiskState::write_sectors(VirtualOffset at, std::span<const std::byte> from) noexcept {
+  // A write never changes the buffer that an iovec names as mutable.
+  const iovec buffer{const_cast<std::byte*>(from.data()), from.size()};
+  WriteOp op{chain_, at, {&buffer, 1}};
+  return run(op);
+}
+
+Status DiskState::read(VirtualOffset at, std::span<std::byte> into) noexcept {
+  OVHD_CHECK(check_range(at, into.size(), false));
+  const std::uint64_t sector = geometry().logical_sector_size;
+  const Split parts = split(at, into.size(), sector);
+  alignas(kLargestSector) std::array<std::byte, kLargestSector> bounce;
+  const auto whole = std::span{bounce}.first(sector);
+  if (parts.head != 0) {
+    OVHD_CHECK(read_sectors({align_down(at.value, sector)}, whole));
+    std::memcpy(into.data(), whole.data() + at.value % sector, parts.head);
+  }
+  if (parts.middle != 0) {
+    OVHD_CHECK(read_sectors(at + parts.head, into.subspan(parts.head, parts.middle)));
+  }
+  if (parts.tail != 0) {
+    const std::uint64_t done = parts.head + parts.middle;
+    OVHD_CHECK(read_sectors(at + done, whole));
+    std::memcpy(into.data() + done, whole.data(), parts.tail);
+  }
+  return Ok{};
+}
+
+Status DiskState::patch_sector(VirtualOffset at, std::span<const std::byte> from) noexcept {
+  const std::uint64_t sector = geometry().logical_sector_size;
+  alignas(kLargestSector) std::array<std::byte, kLargestSector> bounce;
+  const auto whole = std::span{bounce}.first(sector);
+  const VirtualOffset start{align_down(at.value, sector)};
+  OVHD_CHECK(read_sectors(start, whole));
+  std::memcpy(whole.data() + (at - start), from.data(), from.size());
+  return write_sectors(start, whole);
+}
+
+Status DiskState::write(VirtualOffset at, std::span<const std::byte> from) noexcept {
+  OVHD_CHECK(check_range(at, from.size(), true));
+  const Split parts = split(at, from.size(), geometry().logical_sector_size);
+  if (parts.head != 0) OVHD_CHECK(patch_sector(at, from.first(parts.head)));
+  if (parts.middle != 0) {
+    OVHD_CHECK(write_sectors(at + parts.head, from.subspan(parts.head, parts.middle)));
+  }
+  if (parts.tail != 0) {
+    OVHD_CHECK(patch_sector(at + (parts.head + parts.middle), from.last(parts.tail)));
+  }
+  return Ok{};
+}
+
+Status DiskState::clear(VirtualOffset at, std::uint64_t length, ClearKind kind) noexcept {
+  OVHD_CHECK(check_range(at, length, true));
+  constexpr std::array<std::byte, kLargestSector> kZeros{};
+  const Split parts = split(at, length, geometry().logical_sector_size);
+  if (parts.head != 0) OVHD_CHECK(patch_sector(at, std::span{kZeros}.first(parts.head)));
+  if (parts.middle != 0) {
+    ClearOp op{chain_, at + parts.head, parts.middle, kind};
+    OVHD_CHECK(run(op));
+  }
+  if (parts.tail != 0) {
+    OVHD_CHECK(patch_sector(at + (parts.head + parts.middle), std::span{kZeros}.first(parts.tail)));
+  }
+  return Ok{};
+}
+
+Status DiskState::flush() noexcept {
+  OVHD_CHECK(check_range({}, 0, true));
+  FlushOp op{chain_, FlushOp::Kind::flush};
+  return run(op);
+}
+
+Status DiskState::close() noexcept {
+  if (closed_) return Ok{};
+  Status outcome{Ok{}};
+  if (writable()) {
+    FlushOp op{chain_, FlushOp::Kind::close};
+    outcome = run(op);
+  }
+  closed_ = true;
+  return outcome;
+}
+
+Result<MapEntry> DiskState::map(VirtualOffset at, std::uint64_t length) noexcept {
+  OVHD_CHECK(check_range(at, length, false));
+  const std::uint64_t sector = geometry().logical_sector_size;
+  if (!is_multiple(at.value, sector) || !is_multiple(length, sector) || length == 0) {
+    return Error{.code = Errc::misaligned, .what = "map of no, or of parts of, sectors"};
+  }
+  MapOp op{chain_, at, length};
+  OVHD_CHECK(run(op));
+  MapEntry entry = op.entry();
+  if (entry.kind == MapEntry::Kind::data) refine_hole(entry);
+  return entry;
+}
+
+// Space that is allocated but was never written reads as zeros, and the host knows where.
+void DiskState::refine_hole(MapEntry& entry) noexcept {
+  File& file = *files_[entry.layer];
+  const FileOffset end = entry.host_offset + entry.length;
+  const auto data = file.next_data(entry.host_offset, end);
+  if (!data) return;  // A host that cannot tell: all of it is data.
+  const std::uint64_t sector = geometry().logical_sector_size;
+  const std::uint64_t before =
+      data->length == 0 ? entry.length : align_down(data->at - entry.host_offset, sector);
+  if (before != 0) {
+    entry.kind = MapEntry::Kind::zero;
+    entry.length = before;
+    return;
+  }
+  const std::uint64_t run_end = (data->at + data->length) - entry.host_offset;
+  entry.length = std::min(entry.length, align_up(run_end, sector));
+}
+
+Result<DiskInfo> DiskState::info(bool count_blocks) {
+  DiskInfo out;
+  out.driver = driver_kind_ == DriverKind::blocking ? "blocking" : "io_uring";
+  for (std::uint32_t i = 0; i < chain_.depth(); ++i) {
+    LayerInfo layer = image(i).info();
+    layer.path = opened_.paths[i];
+    OVHD_TRY(const std::uint64_t file_size, files_[i]->size());
+    layer.file_size = file_size;
+    layer.allocated_bytes = files_[i]->allocated_bytes();
+    auto counts = image(i).count_blocks(*files_[i], count_blocks ? kWholeTable : kCheapTableBytes);
+    if (counts) {
+      layer.blocks = *counts;
+    } else if (counts.error().code != Errc::out_of_range) {
+      Error error = counts.error();
+      error.layer = i;
+      return error;
+    }
+    out.layers.push_back(std::move(layer));
+  }
+  return out;
+}
+
+}  // namespace openvhd::detail

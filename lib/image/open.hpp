@@ -1,0 +1,54 @@
+/// From a name to the files and layers of a disk: probing, locks, parents.
+#pragma once
+
+#include <openvhd/disk.hpp>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "io/image_layer.hpp"
+#include "io/parent_open.hpp"
+#include "io/posix_file.hpp"
+
+namespace openvhd {
+
+/// The files of a disk, opened and locked, the leaf first.
+struct OpenedChain {
+  std::vector<OpenedImage> images{};
+  std::vector<std::string> paths{};
+  Format format{};
+  bool complete = true;  ///< False: the last image has a parent that was not opened.
+};
+
+/// Opens `path` and its parents. Fills options.report as far as it gets.
+Result<OpenedChain> open_chain(const std::string& path, const OpenOptions& options, Host& host);
+
+/// Opens a file with the lock of `access` and, where that is asked, direct I/O.
+Result<std::unique_ptr<PosixFile>> open_host_file(const std::string& path, Access access,
+                                                  bool direct);
+
+/// VHD or VHDX by content; empty when it is neither.
+Result<std::optional<Format>> probe(File& file);
+
+/// Opens one file as `format`.
+Result<OpenedImage> open_layer(Format format, std::unique_ptr<File> file, bool writable,
+                               Host& host);
+
+/// The host files of a chain, as far up as it is open: what finding the next parent needs.
+struct HostFile {
+  const PosixFile* file = nullptr;  ///< Owned by the image that was opened on it.
+  ImagePlace place;
+};
+
+/// Opens the file of the parent that `child`, opened on the last of `below`, names, under the
+/// policy. Locked as `options.access` says. Does not look inside.
+Result<OpenedParent> find_parent(const ImageLayer& child, std::span<const HostFile> below,
+                                 const OpenOptions& options);
+
+/// Whether a chain that has `files` files may have one more (C02).
+Status check_depth(const ParentPolicy& policy, std::size_t files);
+
+/// Whether `parent` is what `child` was made from (C01).
+Status verify_link(const ImageLayer& child, const ImageLayer& parent, bool raw_parent);
+
+}  // namespace openvhd

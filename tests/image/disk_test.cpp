@@ -1,0 +1,149 @@
+#include <cstring>
+#include <filesystem>
+#include <fstream>
+#include <openvhd/create.hpp>
+#include <openvhd/disk.hpp>
+#include <string>
+#include <vector>
+
+#include "image/disk_fixture.hpp"
+#include "support/bytes.hpp"
+
+namespace openvhd::test {
+namespace {
+
+TEST_F(DiskTest, BytesNeedNoAlignment) {
+  for (const std::uint32_t sector : {512u, 4096u}) {
+    const auto file = made("d" + std::to_string(sector) + ".vhdx",
+                           {.virtual_size = 8 * kMiB, .logical_sector_size = sector});
+    Disk disk = opened(file);
+    const auto bytes = pattern(10'001, 3);
+    ASSERT_TRUE(disk.write({777}, bytes));
+    ASSERT_TRUE(disk.zero({1000}, 4097));
+    std::vector<std::byte> got(12'000);
+    ASSERT_TRUE(disk.read({0}, got));
+    std::vector<std::byte> wanted(12'000);
+    std::memcpy(wanted.data() + 777, bytes.data(), bytes.size());
+    std::memset(wanted.data() + 1000, 0, 4097);
+    EXPECT_EQ(got, wanted) << sector;
+    EXPECT_EQ(disk.read({8 * kMiB - 1}, std::span{got}.first(2)).error().code, Errc::out_of_range);
+    ASSERT_TRUE(disk.close());
+  }
+}
+
+TEST_F(DiskTest, AWritableOpenThatWritesNothingChangesNothing) {
+  for (const char* name : {"d.vhd", "d.vhdx"}) {
+    const auto file = made(name, {.virtual_size = 8 * kMiB});
+    const auto before = file_bytes(file);
+    {
+      Disk disk = opened(file);
+      std::vector<std::byte> got(4096);
+      ASSERT_TRUE(disk.read({0}, got));
+      ASSERT_TRUE(disk.flush());
+      ASSERT_TRUE(disk.close());
+    }
+    EXPECT_EQ(file_bytes(file), before) << name;
+  }
+}
+
+TEST_F(DiskTest, AReadOnlyDiskRefusesChanges) {
+  Disk disk = opened(made("d.vhdx", {.virtual_size = 8 * kMiB}), Access::read_only);
+  const std::vector<std::byte> bytes(512);
+  EXPECT_EQ(disk.write({0}, bytes).error().code, Errc::read_only);
+  EXPECT_EQ(disk.zero({0}, 512).error().code, Errc::read_only);
+  EXPECT_EQ(disk.trim({0}, 512).error().code, Errc::read_only);
+}
+
+TEST_F(DiskTest, AChildReadsThroughAndHidesItsParent) {
+  for (const std::string ending : {".vhd", ".vhdx"}) {
+    const auto base = made("base" + ending, {.virtual_size = 8 * kMiB});
+    {
+      Disk disk = opened(base);
+      ASSERT_TRUE(disk.write({0}, filled(kMiB, 1)));
+      ASSERT_TRUE(disk.close());
+    }
+    const auto parent_before = file_bytes(base);
+    const auto child = made("child" + ending, {.type = DiskType::differencing, .parent = base});
+    Disk disk = opened(child);
+    EXPECT_EQ(disk.files().size(), 2u);
+    ASSERT_TRUE(disk.write({4096}, filled(512, 2)));
+    ASSERT_TRUE(disk.zero({8192}, 512));
+    std::vector<std::byte> got(16384);
+    ASSERT_TRUE(disk.read({0}, got));
+    EXPECT_EQ(got[4095], std::byte{1});
+    EXPECT_EQ(got[4096], std::byte{2});
+    EXPECT_EQ(got[4608], std::byte{1});
+    EXPECT_EQ(got[8192], std::byte{0});
+    EXPECT_EQ(got[8704], std::byte{1});
+    ASSERT_TRUE(disk.close());
+    EXPECT_EQ(file_bytes(base), parent_before) << "a parent is never written";
+  }
+}
+
+// C01: "mostly right" is wrong.
+TEST_F(DiskTest, AParentThatChangedIsRefused) {
+  const auto base = made("base.vhdx", {.virtual_size = 8 * kMiB});
+  const auto child = made("child.vhdx", {.type = DiskType::differencing, .parent = base});
+  {
+    Disk disk = opened(base);
+    ASSERT_TRUE(disk.write({0}, filled(512, 9)));
+    ASSERT_TRUE(disk.close());
+  }
+  EXPECT_EQ(Disk::open(child, {}).error().code, Errc::mismatch);
+}
+
+TEST_F(DiskTest, RawIsNeverGuessed) {
+  std::ofstream{path("d.img")} << std::string(4096, 'x');
+  EXPECT_EQ(Disk::open(path("d.img"), {}).error().code, Errc::unsupported);
+  auto named = Disk::open(path("d.img"), {.format = Format::raw});
+  ASSERT_TRUE(named);
+  EXPECT_EQ(named->geometry().virtual_size, 4096u);
+}
+
+TEST_F(DiskTest, MapTellsDataZerosAndHoles) {
+  const auto file = made("d.vhdx", {.virtual_size = 8 * kMiB, .block_size = kMiB});
+  Disk disk = opened(file);
+  ASSERT_TRUE(disk.write({2 * kMiB}, filled(kMiB, 5)));
+  ASSERT_TRUE(disk.zero({4 * kMiB}, kMiB));
+  ASSERT_TRUE(disk.flush());
+  const auto hole = disk.map({0}, 8 * kMiB);
+  ASSERT_TRUE(hole);
+  EXPECT_EQ(hole->kind, MapEntry::Kind::hole);
+  const auto data = disk.map({2 * kMiB}, 4096);
+  ASSERT_TRUE(data);
+  EXPECT_EQ(data->kind, MapEntry::Kind::data);
+  EXPECT_GE(data->host_offset.value, kMiB);
+}
+
+TEST_F(DiskTest, CreationRefusesContradictions) {
+  const auto refused = [&](const std::string& name, const CreateOptions& options) {
+    const Status status = create(path(name), options);
+    EXPECT_FALSE(status) << name;
+    EXPECT_FALSE(std::filesystem::exists(path(name))) << "nothing is left behind";
+    return status ? Errc{} : status.error().code;
+  };
+  EXPECT_EQ(refused("a.vhdx", {}), Errc::invalid);
+  EXPECT_EQ(refused("a.qcow2", {.virtual_size = kMiB}), Errc::invalid);
+  EXPECT_EQ(refused("a.vhdx", {.virtual_size = 1000}), Errc::invalid);
+  EXPECT_EQ(refused("a.vhdx", {.virtual_size = 65 * (std::uint64_t{1} << 40)}), Errc::invalid);
+  EXPECT_EQ(refused("a.vhdx", {.virtual_size = kMiB, .block_size = 3 * kMiB}), Errc::invalid);
+  EXPECT_EQ(refused("a.vhd", {.virtual_size = std::uint64_t{2041} << 30}), Errc::invalid);
+  EXPECT_EQ(refused("a.vhd", {.virtual_size = kMiB, .logical_sector_size = 4096}), Errc::invalid);
+  EXPECT_EQ(refused("a.vhd", {.virtual_size = kMiB, .log_size = kMiB}), Errc::invalid);
+  EXPECT_EQ(refused("a.vhd", {.virtual_size = 30 * kMiB, .azure = true}), Errc::invalid);
+  EXPECT_EQ(refused("a.vhdx", {.type = DiskType::differencing}), Errc::invalid);
+  EXPECT_EQ(refused("a.vhdx", {.type = DiskType::differencing, .parent = path("none.vhdx")}),
+            Errc::not_found);
+}
+
+TEST_F(DiskTest, AnExistingFileIsReplacedOnlyWhenAsked) {
+  const auto file = made("d.vhdx", {.virtual_size = 8 * kMiB});
+  const auto before = file_bytes(file);
+  EXPECT_EQ(create(file, {.virtual_size = 16 * kMiB}).error().code, Errc::invalid);
+  EXPECT_EQ(file_bytes(file), before);
+  ASSERT_TRUE(create(file, {.virtual_size = 16 * kMiB, .overwrite = true}));
+  EXPECT_EQ(opened(file).geometry().virtual_size, 16 * kMiB);
+}
+
+}  // namespace
+}  // namespace openvhd::test
