@@ -12,8 +12,8 @@ struct IoCommand {
   enum class Kind : std::uint8_t { read, write, zero, discard, flush, length, map };
   Kind kind{};
   std::optional<std::uint8_t> pattern = {};  ///< -P
-  std::uint64_t offset = 0;             ///< Bytes.
-  std::uint64_t length = 0;             ///< Bytes; offset + length does not overflow.
+  std::uint64_t offset = 0;                  ///< Bytes.
+  std::uint64_t length = 0;                  ///< Bytes; offset + length does not overflow.
 };
 
 /// What `write` writes without -P.

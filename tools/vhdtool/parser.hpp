@@ -9,7 +9,7 @@
 namespace vhdtool {
 
 struct ParseOutcome {
-  bool help = false;    ///< --help was asked for; nothing else counts.
+  bool help = false;         ///< --help was asked for; nothing else counts.
   std::string problem = {};  ///< One line; empty when the arguments are good.
 };
 

@@ -1,0 +1,245 @@
+#!/usr/bin/env python3
+"""convert and compare on images that vhdtool, QEMU and nbdkit make."""
+
+import os
+import random
+import subprocess
+import time
+import unittest
+
+from program import (CANCELLED, Case, DIFFERENT, GIB, KIB, MIB, OK, REFUSED, USAGE, VHDTOOL,
+                     bytes_of, needs)
+
+
+def sample_disk(size=24 * MIB):
+    """Data, zeros and single sectors, the same at every call."""
+    source = random.Random(5)
+    disk = bytearray(size)
+    disk[:MIB] = source.randbytes(MIB)
+    disk[7 * MIB + 512:9 * MIB + 1024] = source.randbytes(2 * MIB + 512)
+    disk[size - 512:] = source.randbytes(512)
+    return bytes(disk)
+
+
+class Convert(Case):
+    def raw(self, name="disk.raw", data=None):
+        path = self.path(name)
+        with open(path, "wb") as file:
+            file.write(sample_disk() if data is None else data)
+        return path
+
+    def convert(self, source, name, *options, code=OK):
+        target = self.path(name)
+        self.run_tool("convert", source, target, *options, code=code)
+        return target
+
+    def test_around_all_kinds(self):
+        source = self.raw()
+        current = self.convert(source, "0.vhdx", "--from", "raw")
+        step = 0
+        for ending in ("vhd", "vhdx"):
+            for kind in ("fixed", "dynamic"):
+                step += 1
+                with self.subTest(f"{ending} {kind}"):
+                    current = self.convert(current, f"{step}.{ending}", "--type", kind)
+                    self.run_tool("check", current)
+                    self.run_tool("compare", "--strict", source, current, "--format-a", "raw")
+        back = self.convert(current, "back.raw", "--to", "raw")
+        self.assertEqual(bytes_of(back), sample_disk())
+
+    def test_zeros_take_no_space(self):
+        source = self.raw()
+        target = self.convert(source, "a.vhdx", "--from", "raw", "--block-size", "1M")
+        report = self.run_tool("convert", source, self.path("b.vhdx"), "--from", "raw",
+                               "--block-size", "1M", "--json").json()
+        self.assertEqual(report["virtual_size"], 24 * MIB)
+        self.assertLess(report["copied_bytes"] + report["cloned_bytes"], 8 * MIB)
+        self.assertLess(os.stat(target).st_blocks * 512, 12 * MIB)
+
+    def test_a_part(self):
+        source = self.raw()
+        part = self.convert(source, "part.raw", "--from", "raw", "--to", "raw", "--offset", "7M",
+                            "--length", "2M")
+        self.assertEqual(bytes_of(part), sample_disk()[7 * MIB:9 * MIB])
+        rest = self.convert(source, "rest.vhdx", "--from", "raw", "--offset", "8M")
+        self.assertEqual(self.raw_of(rest), sample_disk()[8 * MIB:])
+        self.convert(source, "no.raw", "--from", "raw", "--to", "raw", "--offset", "25M",
+                     code=USAGE)
+        self.convert(source, "no.raw", "--from", "raw", "--to", "raw", "--offset", "23M",
+                     "--length", "2M", code=USAGE)
+        self.assertFalse(os.path.exists(self.path("no.raw")))
+
+    def test_streams(self):
+        data = sample_disk()
+        target = self.path("in.vhdx")
+        self.run_tool("convert", "-", target, stdin=data)
+        self.assertEqual(self.raw_of(target), data)
+        self.run_tool("check", target)
+        image = self.run_tool("convert", target, "-", "--to", "vhd").raw
+        self.assertEqual(len(image), len(data) + 512)
+        streamed = self.raw("streamed.vhd", image)
+        self.run_tool("check", streamed)
+        self.assertEqual(self.raw_of(streamed), data)
+        outcome = self.run_tool("convert", target, "-", "--json")
+        self.assertEqual(outcome.raw, data)
+        self.assertIn('"virtual_size"', outcome.err)
+        self.run_tool("convert", target, "-", "--to", "vhdx", code=USAGE)
+
+    def test_a_reader_that_leaves_is_an_error_and_not_a_signal(self):
+        path = self.create("a.vhdx", GIB)
+        self.io(path, "write -P 1 0 32M")
+        with subprocess.Popen([VHDTOOL, "convert", path, "-"], stdout=subprocess.PIPE,
+                              stderr=subprocess.PIPE) as process:
+            process.stdout.read(4096)
+            process.stdout.close()
+            err = process.stderr.read().decode()
+            self.assertEqual(process.wait(timeout=60), 5, err)
+        self.assertEqual(len(err.splitlines()), 1, err)
+
+    def test_chains_are_flattened(self):
+        base = self.convert(self.raw(), "base.vhdx", "--from", "raw")
+        child = self.path("child.vhdx")
+        self.run_tool("create", child, "--parent", base)
+        self.io(child, "write -P 9 2M 1M", "zero 0 64K")
+        expected = bytearray(sample_disk())
+        expected[2 * MIB:3 * MIB] = b"\x09" * MIB
+        expected[:64 * KIB] = bytes(64 * KIB)
+        flat = self.convert(child, "flat.vhd")
+        self.assertEqual(self.raw_of(flat), expected)
+        os.mkdir(self.path("elsewhere"))
+        os.rename(base, self.path("elsewhere/base.vhdx"))
+        self.convert(child, "no.vhd", code=REFUSED)
+        self.assertFalse(os.path.exists(self.path("no.vhd")))
+        self.run_tool("compare", child, flat, "--parent-dir", self.path("elsewhere"))
+        self.run_tool("convert", child, self.path("again.vhd"), "--parent",
+                      self.path("elsewhere/base.vhdx"))
+        self.run_tool("compare", flat, self.path("again.vhd"), "--strict")
+
+    def test_existing_targets_stay_unless_told(self):
+        source = self.raw()
+        target = self.raw("precious.vhdx", b"precious")
+        outcome = self.run_tool("convert", source, target, "--from", "raw", code=None)
+        self.assertNotEqual(outcome.code, OK)
+        self.assertIn("precious.vhdx", outcome.err)
+        self.assertEqual(bytes_of(target), b"precious")
+        self.run_tool("convert", source, target, "--from", "raw", "--overwrite")
+        self.assertEqual(self.raw_of(target), sample_disk())
+
+    def test_raw_is_never_guessed(self):
+        source = self.raw()
+        self.convert(source, "a.vhdx", code=REFUSED)
+        image = self.convert(source, "a.vhdx", "--from", "raw")
+        self.convert(image, "a.img", code=USAGE)
+        self.assertFalse(os.path.exists(self.path("a.img")))
+
+    def test_the_sector_size_does_not_change_silently(self):
+        source = self.create("a.vhdx", 8 * MIB, "--logical-sector", "4096")
+        self.convert(source, "a.vhd", code=USAGE)
+        target = self.convert(source, "b.vhdx")
+        layer = self.run_tool("info", target, "--json").json()["layers"][0]
+        self.assertEqual(layer["logical_sector_size"], 4096)
+        self.convert(source, "c.vhdx", "--logical-sector", "512")
+
+    def test_azure(self):
+        source = self.raw()
+        target = self.convert(source, "a.vhd", "--from", "raw", "--azure")
+        self.assertEqual(os.path.getsize(target), 24 * MIB + 512)
+        self.run_tool("check", "--azure", target)
+        odd = self.raw("odd.raw", sample_disk()[:-512])
+        self.convert(odd, "odd.vhd", "--from", "raw", "--azure", code=USAGE)
+
+    def test_no_sparse_has_no_holes(self):
+        source = self.raw()
+        target = self.convert(source, "a.vhd", "--from", "raw", "--type", "fixed", "--no-sparse")
+        self.assertGreaterEqual(os.stat(target).st_blocks * 512, 24 * MIB)
+        sparse = self.convert(source, "b.vhd", "--from", "raw", "--type", "fixed")
+        self.run_tool("compare", target, sparse, "--strict")
+
+    def test_interrupted_leaves_nothing(self):
+        target = self.path("a.vhdx")
+        with subprocess.Popen([VHDTOOL, "convert", "-", target], stdin=subprocess.PIPE,
+                              stderr=subprocess.PIPE) as process:
+            chunk = b"\x77" * MIB
+            for _ in range(8):
+                process.stdin.write(chunk)
+            process.stdin.flush()
+            process.send_signal(2)
+            try:
+                deadline = time.monotonic() + 60
+                while process.poll() is None and time.monotonic() < deadline:
+                    process.stdin.write(chunk)
+            except BrokenPipeError:
+                pass
+            try:
+                process.stdin.close()
+            except BrokenPipeError:
+                pass
+            err = process.stderr.read().decode()
+            self.assertEqual(process.wait(timeout=60), CANCELLED, err)
+        self.assertEqual(len(err.splitlines()), 1, err)
+        self.assertEqual(os.listdir(self.folder), [])
+
+    @needs("qemu-img")
+    def test_qemu_reads_what_we_write_and_we_what_it_writes(self):
+        source = self.raw()
+        for ending, driver, options in (("vhdx", "vhdx", ""), ("vhd", "vpc", "force_size=on"),
+                                        ("vhdx", "vhdx", "subformat=fixed"),
+                                        ("vhd", "vpc", "subformat=fixed,force_size=on")):
+            with self.subTest(f"{ending} {options}"):
+                theirs = self.path("theirs." + ending)
+                command = ["qemu-img", "convert", "-f", "raw", "-O", driver]
+                subprocess.run(command + (["-o", options] if options else []) + [source, theirs],
+                               check=True, timeout=60)
+                self.run_tool("compare", "--strict", source, theirs, "--format-a", "raw")
+                ours = self.convert(theirs, "ours." + ending, "--overwrite")
+                subprocess.run(["qemu-img", "compare", "-f", "raw", "-F", driver, source, ours],
+                               check=True, timeout=60, stdout=subprocess.DEVNULL)
+
+    @needs("qemu-nbd")
+    def test_a_qcow2_comes_and_goes_through_a_server(self):
+        source = self.raw()
+        qcow2, empty = self.path("a.qcow2"), self.path("b.qcow2")
+        subprocess.run(["qemu-img", "convert", "-f", "raw", "-O", "qcow2", source, qcow2],
+                       check=True, timeout=60)
+        subprocess.run(["qemu-img", "create", "-q", "-f", "qcow2", empty, str(24 * MIB)],
+                       check=True, timeout=60)
+        for image in (qcow2, empty):
+            socket = image + ".sock"
+            server = subprocess.Popen(["qemu-nbd", "-k", socket, "-f", "qcow2", "-t",
+                                       "--discard=unmap", image])
+            self.addCleanup(server.wait)
+            self.addCleanup(server.terminate)
+            deadline = time.monotonic() + 30
+            while not os.path.exists(socket):
+                self.assertLess(time.monotonic(), deadline)
+                time.sleep(0.05)
+        target = self.path("c.vhdx")
+        self.run_tool("convert", f"nbd+unix:///?socket={qcow2}.sock", target)
+        self.assertEqual(self.raw_of(target), sample_disk())
+        self.run_tool("convert", target, f"nbd+unix:///?socket={empty}.sock")
+        self.run_tool("compare", target, f"nbd+unix:///?socket={empty}.sock")
+
+
+class Compare(Case):
+    def test_differences_are_1_and_located(self):
+        a = self.create("a.vhdx", 16 * MIB)
+        b = self.create("b.vhd", 16 * MIB)
+        self.assertIn("are equal", self.run_tool("compare", a, b).out)
+        self.io(b, "write -P 1 5243001 1")
+        outcome = self.run_tool("compare", a, b, code=DIFFERENT)
+        self.assertIn(hex(5243001), outcome.out)
+        report = self.run_tool("compare", a, b, "--json", code=DIFFERENT).json()
+        self.assertEqual(report, {"schema": 1, "equal": False, "sizes_differ": False,
+                                  "first_difference": 5243001})
+
+    def test_a_longer_disk_of_zeros_is_equal_unless_strict(self):
+        a = self.create("a.vhdx", 16 * MIB)
+        b = self.create("b.vhdx", 17 * MIB)
+        self.run_tool("compare", a, b)
+        self.run_tool("compare", a, b, "--strict", code=DIFFERENT)
+        self.io(b, "write -P 1 16M 1")
+        self.run_tool("compare", b, a, code=DIFFERENT)
+
+
+if __name__ == "__main__":
+    unittest.main()

@@ -1,0 +1,19 @@
+#include "verb.hpp"
+
+namespace vhdtool {
+
+std::vector<std::unique_ptr<Verb>> all_verbs() {
+  std::vector<std::unique_ptr<Verb>> verbs;
+  verbs.push_back(create_verb());
+  verbs.push_back(info_verb());
+  verbs.push_back(check_verb());
+  verbs.push_back(convert_verb());
+  verbs.push_back(map_verb());
+  verbs.push_back(compare_verb());
+  verbs.push_back(dump_verb());
+  verbs.push_back(replay_verb());
+  verbs.push_back(io_verb());
+  return verbs;
+}
+
+}  // namespace vhdtool
