@@ -44,7 +44,7 @@ Status validate_payload_entry(BatEntry entry, std::uint64_t block, const EntryRu
 
   const FileOffset data = entry.offset();
   if (data.value < kHeaderSectionBytes) {
-    return broken(at, "BAT payload entry: block inside the header section (2.5.1, X07)");
+    return broken(at, "BAT payload entry: data at offset 0 (2.5.1, X13)");
   }
   // Cutting off is tolerated behind the end of the disk alone; bytes of the disk must be there.
   const std::uint64_t left = rules.virtual_bytes - block * rules.block_bytes;
@@ -68,7 +68,7 @@ Status validate_bitmap_entry(BatEntry entry, const EntryRules& rules, FileOffset
 
   const FileOffset data = entry.offset();
   if (data.value < kHeaderSectionBytes) {
-    return broken(at, "BAT sector bitmap entry: block inside the header section (2.5.1, X07)");
+    return broken(at, "BAT sector bitmap entry: data at offset 0 (2.5.1, X13)");
   }
   if (!range_fits(data.value, kBitmapBlockBytes, rules.file_bytes)) {
     return broken(at, "BAT sector bitmap entry: block past the end of the file (2.5.1, X13)");

@@ -44,9 +44,9 @@ Status choose_header(ParsedHead& head, Judge& judge) {
                         .at = kHeaderAt[0]});
   }
   // Disk2vhd ships this.
-  judge.note({.id = "X02",
-              .what = "headers: both copies are the same, with one sequence number (2.2.2, X02)",
-              .at = kHeaderAt[0]});
+  judge.warning({.id = "X02",
+                 .what = "headers: both copies are the same, with one sequence number (2.2.2, X02)",
+                 .at = kHeaderAt[0]});
   return Ok{};
 }
 
@@ -64,6 +64,9 @@ Status judge_log_area(const ParsedHead& head, Judge& judge) {
   if (log.length == 0 && head.dirty()) {
     return judge.error(
         {.id = "X03", .what = "header: a log to replay of length 0 (2.2.2, X03)", .at = at});
+  }
+  if (log.length == 0) {
+    judge.fault({.id = "X03", .what = "header: no log (2.2.2, X03)", .at = at});
   }
   if (!range_fits(log.at.value, log.length, head.file_bytes)) {
     return judge.error(
@@ -90,9 +93,9 @@ Status judge_current(const ParsedHead& head, Judge& judge) {
     judge.warning(breach);  // counts only where there is a log to replay
   }
   if (header.sequence_number == std::numeric_limits<std::uint64_t>::max()) {
-    judge.warning({.id = "X04",
-                   .what = "header: the sequence number cannot be raised (2.2.2, X04)",
-                   .at = at});
+    judge.fault({.id = "X04",
+                 .what = "header: the sequence number cannot be raised (2.2.2, X04)",
+                 .at = at});
   }
   return judge_log_area(head, judge);
 }

@@ -19,6 +19,9 @@ struct Breach {
   bool repairable = false;
 };
 
+/// The rule that a text names at its end, "... (2.2.2, X02)"; "X00" where it names none.
+const char* rule_in(const char* what) noexcept;
+
 class Judge {
  public:
   /// Keeps the first error, and deviations that are tolerated as notes.
@@ -29,10 +32,15 @@ class Judge {
   /// A broken rule that forbids to use the image. Returns the Error, for who cannot go on; who
   /// can, does, and asks status() in the end.
   Error error(const Breach& breach, const std::string& detail = {});
+  /// A broken rule that can be lived with: an open notes it, a check calls it an error.
+  void fault(const Breach& breach, const std::string& detail = {});
   /// A broken rule that readers tolerate.
   void warning(const Breach& breach, const std::string& detail = {});
   /// Allowed, worth knowing.
   void note(const Breach& breach, const std::string& detail = {});
+
+  /// An Error that came from elsewhere; its rule is the one that its text names.
+  Error error(const Error& error);
 
   /// The first error, or Ok.
   Status status() const;
@@ -41,7 +49,7 @@ class Judge {
   bool full() const noexcept { return findings_ != nullptr && added_ >= limit_; }
 
  private:
-  void add(Severity severity, const Breach& breach, const std::string& detail);
+  void add(Severity severity, bool fatal, const Breach& breach, const std::string& detail);
 
   std::vector<Finding>* findings_ = nullptr;
   std::size_t limit_ = 0;

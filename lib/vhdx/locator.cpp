@@ -33,9 +33,12 @@ Error broken(Judge& judge, FileOffset at, const char* what, Errc code = Errc::co
 }
 
 Result<LocatorPair> decode_pair(std::span<const std::byte> item, const ParentLocatorEntry& entry,
-                                FileOffset at, Judge& judge) {
+                                std::size_t texts_at, FileOffset at, Judge& judge) {
   if (entry.key_length == 0 || entry.key_length % 2 != 0 || entry.value_length % 2 != 0) {
     return broken(judge, at, "parent locator: length of a key or value (2.6.2.6.2, X17)");
+  }
+  if (entry.key_offset < texts_at || (entry.value_length != 0 && entry.value_offset < texts_at)) {
+    return broken(judge, at, "parent locator: key or value inside its table (2.6.2.6.2, X17)");
   }
   if (!range_fits(entry.key_offset, entry.key_length, item.size()) ||
       !range_fits(entry.value_offset, entry.value_length, item.size())) {
@@ -101,7 +104,7 @@ Result<Locator> decode_locator(std::span<const std::byte> item, FileOffset at, J
   for (std::size_t i = 0; i < count; ++i) {
     const std::size_t place = sizeof(ParentLocatorHeader) + i * sizeof(ParentLocatorEntry);
     const auto entry = load<ParentLocatorEntry>(item.subspan(place));
-    OVHD_TRY(LocatorPair pair, decode_pair(item, entry, at + place, judge));
+    OVHD_TRY(LocatorPair pair, decode_pair(item, entry, table, at + place, judge));
     if (find(out, pair.key) != nullptr) {
       return broken(judge, at + place, "parent locator: a key twice (2.6.2.6.2, X17)");
     }
@@ -120,15 +123,20 @@ Result<ParentLink> parent_link_of(const Locator& locator, FileOffset at, Judge& 
                       ? "parent locator: parent_linkage is missing (2.6.2.6.3, X17)"
                       : "parent locator: parent_linkage is not a GUID (2.6.2.6.3, X17)");
   }
+  if (!linkage->starts_with('{')) {
+    judge.fault({.id = "X17",
+                 .what = "parent locator: parent_linkage without braces (2.6.2.6.3, X17)",
+                 .at = at});
+  }
   out.linkage = *guid;
   if (const std::string* second = find(locator, kLinkage2)) {
     // Hyper-V writes it; nil means that no merge is under way.
     const auto parsed = parse_guid(*second);
     if (parsed && !parsed->is_nil()) out.linkage2 = parsed;
     if (!parsed) {
-      judge.note({.id = "X17",
-                  .what = "parent locator: parent_linkage2 is not a GUID (2.6.2.6.3, X17)",
-                  .at = at});
+      judge.fault({.id = "X17",
+                   .what = "parent locator: parent_linkage2 is not a GUID (2.6.2.6.3, X17)",
+                   .at = at});
     }
   }
   for (const PathKey& path : kPathKeys) {

@@ -8,18 +8,6 @@
 namespace openvhd::vhdx {
 namespace {
 
-// The sequence in one piece: it may wrap around the end of the log.
-Result<std::vector<std::byte>> read_ring(File& file, Area log, std::uint64_t at,
-                                         std::uint64_t length) {
-  constexpr const char* kShort = "log: the file ends inside it (X03)";
-  std::vector<std::byte> out(length);
-  const std::uint64_t first = std::min(length, log.length - at);
-  const std::span<std::byte> all{out};
-  OVHD_CHECK(file.read_exact(log.at + at, all.first(first), kShort));
-  OVHD_CHECK(file.read_exact(log.at, all.subspan(first), kShort));
-  return out;
-}
-
 // The bytes that are used are the bytes that were checked: the file may have changed since the
 // scan.
 Status check_again(std::span<const std::byte> bytes, const LogEntry& expected, Area log) noexcept {

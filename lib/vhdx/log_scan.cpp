@@ -191,6 +191,17 @@ Result<LogEntry> LogEntryChecker::finish() const noexcept {
   return entry_;
 }
 
+Result<std::vector<std::byte>> read_ring(File& file, Area log, std::uint64_t at,
+                                         std::uint64_t length) {
+  constexpr const char* kShort = "log: the file ends inside it (X03)";
+  std::vector<std::byte> out(length);
+  const std::uint64_t first = std::min(length, log.length - at);
+  const std::span<std::byte> all{out};
+  OVHD_CHECK(file.read_exact(log.at + at, all.first(first), kShort));
+  OVHD_CHECK(file.read_exact(log.at, all.subspan(first), kShort));
+  return out;
+}
+
 Result<LogScan> scan_log(File& file, Area log, const Guid& log_guid) {
   if (log.length > kMaxLogBytes) {
     return Error{.code = Errc::unsupported,
@@ -231,7 +242,7 @@ Status judge_sequence(const LogScan& scan, Area log, std::uint64_t file_bytes) n
   std::uint64_t end = 0;
   for (const LogEntry& entry : scan.active) end = std::max(end, entry.last_file_bytes);
   if (end > kMaxFileBytes) {
-    return broken(head_at, "log entry: LastFileOffset past any possible file (2.3.1.1, L05)");
+    return broken(head_at, "log entry: LastFileOffset past any possible file (2.3.1.1, L06)");
   }
   for (const LogEntry& entry : scan.active) {
     if (entry.forbidden != nullptr) return broken(log.at + entry.at, entry.forbidden);

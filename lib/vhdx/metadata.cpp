@@ -72,10 +72,10 @@ void judge_known(const MetadataItem& item, FileOffset at, Judge& judge) {
   }
   if ((item.flags & (kMetadataIsVirtualDisk | kMetadataIsRequired)) != rule->flags) {
     // Early files lack the flag on the physical sector size.
-    judge.note({.id = "X09",
-                .what = "metadata item: flags are not those of the item (2.6.2, X09)",
-                .at = at},
-               to_string(item.id));
+    judge.warning({.id = "X09",
+                   .what = "metadata item: flags are not those of the item (2.6.2, X09)",
+                   .at = at},
+                  to_string(item.id));
   }
 }
 
@@ -120,6 +120,12 @@ Status parse_table(File& file, ParsedImage& out, Judge& judge) {
     const MetadataItem item{
         .id = entry.item_id, .at = at + entry.offset, .length = entry.length, .flags = entry.flags};
     if ((item.flags & kMetadataIsUser) != 0) ++users;
+    if (item.flags > 7 || entry.reserved2 != 0) {
+      judge.warning({.id = "X08",
+                     .what = "metadata item: reserved bits are not zero (2.6.1.2, X08)",
+                     .at = entry_at},
+                    to_string(item.id));
+    }
     judge_known(item, entry_at, judge);
     out.items.push_back(item);
   }
@@ -160,8 +166,8 @@ Status parse_parameters(File& file, ParsedImage& out, Judge& judge) {
                         .at = at});
   }
   if ((parameters.flags & ~(kLeaveBlocksAllocated | kHasParent)) != 0) {
-    judge.warning({.id = "X10",
-                   .what = "file parameters: reserved bits are not zero (2.6.2.1, X10)",
+    judge.warning({.id = "X09",
+                   .what = "file parameters: reserved bits are not zero (2.6.2.1, X09)",
                    .at = at});
   }
   out.geometry.block_size = block;

@@ -123,10 +123,10 @@ Result<RegionTableCopy> choose_table(File& file, ParsedImage& out, Judge& judge)
                   first_bad ? first.problem : second.problem);
   } else if (first.header.checksum != second.header.checksum) {
     // Equal checksums over valid copies: equal tables, as far as anyone needs to know.
-    judge.warning({.id = "X05",
-                   .what = "region tables: the two copies differ (2.2.3, X05)",
-                   .at = kRegionTableAt[1],
-                   .repairable = true});
+    judge.fault({.id = "X05",
+                 .what = "region tables: the two copies differ (2.2.3, X05)",
+                 .at = kRegionTableAt[1],
+                 .repairable = true});
   }
   return out.current_region_table == 0 ? std::move(first) : std::move(second);
 }
