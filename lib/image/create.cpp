@@ -1,5 +1,4 @@
 #include <algorithm>
-#include <array>
 #include <filesystem>
 #include <openvhd/create.hpp>
 #include <utility>
@@ -170,20 +169,20 @@ Status create_raw(File& file, const CreateOptions& options, const Geometry& geom
   return file.sync();
 }
 
+constexpr char lower_case(char c) {
+  return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
+}
+
 }  // namespace
 
 std::optional<Format> format_from_name(std::string_view path) noexcept {
   const std::size_t dot = path.rfind('.');
   if (dot == std::string_view::npos) return std::nullopt;
-  std::array<char, 6> ending{};
-  const std::string_view given = path.substr(dot + 1);
-  if (given.size() > ending.size()) return std::nullopt;
-  std::ranges::transform(given, ending.begin(), [](char c) {
-    return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
-  });
-  const std::string_view lower{ending.data(), given.size()};
-  if (lower == "vhd" || lower == "avhd") return Format::vhd;
-  if (lower == "vhdx" || lower == "avhdx") return Format::vhdx;
+  const auto is = [given = path.substr(dot + 1)](std::string_view ending) {
+    return std::ranges::equal(given, ending, {}, lower_case);
+  };
+  if (is("vhd") || is("avhd")) return Format::vhd;
+  if (is("vhdx") || is("avhdx")) return Format::vhdx;
   return std::nullopt;
 }
 
