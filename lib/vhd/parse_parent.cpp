@@ -78,7 +78,9 @@ ParentPath path_of(ParsedImage& out, const ParentLocatorEntry& entry,
   return path;
 }
 
-void add_parent_name(ParsedImage& out) {
+/// Where there is no locator at all, the name in the header is all that leads to the parent: it is
+/// then tried as a relative path, under the same rules.
+void add_parent_name(ParsedImage& out, bool only_name) {
   std::span<const std::byte> name{out.header.parent_unicode_name};
   std::size_t length = 0;
   while (length + 2 <= name.size() &&
@@ -87,8 +89,10 @@ void add_parent_name(ParsedImage& out) {
   }
   if (length == 0) return;
   name = name.first(length);
+  const bool strict = utf16_to_utf8(name, std::endian::big).has_value();
+  const auto kind = only_name && strict ? ParentPath::Kind::relative : ParentPath::Kind::other;
   std::string text = utf16_to_utf8_lossy(name, std::endian::big);
-  out.parent.paths.push_back({ParentPath::Kind::other, "parent_name", std::move(text)});
+  out.parent.paths.push_back({kind, "parent_name", std::move(text)});
 }
 
 /// True where the locator's data can be used.
@@ -137,7 +141,7 @@ Status parse_parent(File& file, ParsedImage& out) {
   }
   // The order in which they are to be tried: relative, absolute, then what is only shown.
   std::ranges::stable_sort(out.parent.paths, {}, &ParentPath::kind);
-  add_parent_name(out);
+  add_parent_name(out, seen == 0);
   return Ok{};
 }
 
