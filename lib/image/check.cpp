@@ -1,0 +1,189 @@
+#include <algorithm>
+#include <openvhd/check.hpp>
+
+#include "base/try.hpp"
+#include "image/open.hpp"
+#include "image/undo_file.hpp"
+#include "io/new_file.hpp"
+#include "vhd/vhd.hpp"
+#include "vhdx/vhdx.hpp"
+
+namespace openvhd {
+namespace {
+
+constexpr std::size_t kMostFindings = 1000;
+constexpr const char* kUndoEnding = ".undo";
+
+Result<Format> format_of(File& file) {
+  OVHD_TRY(const auto format, probe(file));
+  if (!format) {
+    return Error{.code = Errc::unsupported, .what = "neither VHD nor VHDX (X01, V01)"};
+  }
+  return *format;
+}
+
+Status check_file(File& file, Format format, const CheckOptions& options, FileCheck& out) {
+  out.format = format;
+  auto& findings = out.findings;
+  // One more than are kept shows that there are more; the formats stop counting there.
+  const std::size_t limit = kMostFindings + 1;
+  if (format == Format::vhdx) {
+    OVHD_CHECK(vhdx::check(file, findings, limit, options.progress));
+    if (options.azure) {
+      findings.push_back({.id = "AZ01",
+                          .severity = Severity::error,
+                          .text = "Azure takes fixed VHD only, this is a VHDX"});
+    }
+  } else {
+    OVHD_CHECK(vhd::check(file, options.azure, findings, limit, options.progress));
+  }
+  if (findings.size() > kMostFindings) {
+    out.suppressed = findings.size() - kMostFindings;
+    findings.resize(kMostFindings);
+  }
+  return Ok{};
+}
+
+/// A chain's fault as a finding of the child's.
+Finding link_finding(const Error& error, const std::string& parent_path) {
+  const bool cycle = std::string_view{error.what}.find("C02") != std::string_view::npos;
+  return {.id = cycle ? "C02" : "C01",
+          .severity = Severity::error,
+          .at = error.where,
+          .text = describe(error, parent_path)};
+}
+
+/// A chain while it is being checked: what was opened stays open and locked.
+struct Climb {
+  std::vector<OpenedImage> images;
+  std::vector<HostFile> hosts;
+};
+
+/// Checks the parent of the last image and moves up to it. False: there is no way further.
+Result<bool> climb(Climb& up, Format format, const CheckOptions& options, Host& host,
+                   CheckReport& report) {
+  const OpenOptions open{.access = Access::read_only, .parents = options.parents};
+  const ImageLayer& child = *up.images.back().layer;
+  const std::string child_path = report.files.back().path;
+  auto found = find_parent(child, up.hosts, open);
+  if (!found) {
+    report.files.back().findings.push_back(link_finding(found.error(), child_path));
+    return false;
+  }
+  const std::size_t index = up.images.size();
+  const auto& named = options.parents.chain;
+  if (index <= named.size() && named[index - 1].format == Format::raw) return false;
+  FileCheck parent_check{.path = found->file->name()};
+  OVHD_CHECK(check_file(*found->file, format, options, parent_check));
+  up.hosts.push_back({found->file.get(), std::move(found->place)});
+  auto parent = open_layer(format, std::move(found->file), false, host);
+  const std::string parent_path = parent_check.path;
+  if (parent) {
+    if (const Status link = verify_link(child, *parent->layer, false); !link) {
+      report.files.back().findings.push_back(link_finding(link.error(), parent_path));
+    }
+    up.images.push_back(*std::move(parent));
+  }
+  report.files.push_back(std::move(parent_check));
+  return parent.has_value();
+}
+
+/// Each parent is checked like the leaf, and so are the links. Stops where none opens further.
+Status check_parents(std::unique_ptr<PosixFile> file, Format format, const CheckOptions& options,
+                     Host& host, CheckReport& report) {
+  Climb up;
+  OVHD_TRY(ImagePlace place, place_of(*file));
+  up.hosts.push_back({file.get(), std::move(place)});
+  auto leaf = open_layer(format, std::move(file), false, host);
+  if (!leaf) return Ok{};  // the leaf's own findings say why
+  up.images.push_back(*std::move(leaf));
+  while (up.images.back().layer->type() == DiskType::differencing) {
+    OVHD_CHECK(check_depth(options.parents, up.images.size()));
+    OVHD_TRY(const bool further, climb(up, format, options, host, report));
+    if (!further) break;
+  }
+  return Ok{};
+}
+
+Result<CheckReport> check_one(File& file, const std::string& path, const CheckOptions& options) {
+  CheckReport report;
+  OVHD_TRY(const Format format, format_of(file));
+  FileCheck leaf{.path = path};
+  OVHD_CHECK(check_file(file, format, options, leaf));
+  report.files.push_back(std::move(leaf));
+  return report;
+}
+
+}  // namespace
+
+bool FileCheck::clean() const noexcept {
+  return std::ranges::all_of(findings,
+                             [](const Finding& f) { return f.severity == Severity::note; });
+}
+
+bool CheckReport::clean() const noexcept {
+  return std::ranges::all_of(files, [](const FileCheck& f) { return f.clean(); });
+}
+
+Severity CheckReport::worst() const noexcept {
+  Severity worst = Severity::note;
+  for (const FileCheck& file : files) {
+    for (const Finding& finding : file.findings) worst = std::max(worst, finding.severity);
+  }
+  return worst;
+}
+
+Result<CheckReport> check(const std::string& path, const CheckOptions& options) {
+  OVHD_TRY(auto file, open_host_file(path, Access::read_only, false));
+  OVHD_TRY(CheckReport report, check_one(*file, path, options));
+  const Format format = *report.files.front().format;
+  if (options.chain) {
+    OVHD_CHECK(check_parents(std::move(file), format, options, system_host(), report));
+  }
+  return report;
+}
+
+Result<RepairResult> repair(const std::string& path, const CheckOptions& options) {
+  RepairResult out;
+  OVHD_TRY(out.before, check(path, options));
+  const auto& findings = out.before.files.front().findings;
+  if (std::ranges::none_of(findings, [](const Finding& f) { return f.repairable; })) {
+    out.after = out.before;
+    return out;
+  }
+  OVHD_TRY(auto file, open_host_file(path, Access::read_write, false));
+  OVHD_TRY(auto undo, NewFile::create(path + kUndoEnding, {}));
+  // The name must be durable before the first byte of the image changes.
+  OVHD_CHECK(undo.commit());
+  OVHD_TRY(auto recorder, UndoFile::make(*file, std::move(undo).take()));
+  out.undo_file = path + kUndoEnding;
+  const Format format = *out.before.files.front().format;
+  const Status done = format == Format::vhdx ? vhdx::repair(*recorder, system_host(), out.actions)
+                                             : vhd::repair(*recorder, system_host(), out.actions);
+  if (!done) return done.error();
+  OVHD_CHECK(file->sync());
+  OVHD_TRY(out.after, check_one(*file, path, options));
+  return out;
+}
+
+Status undo_repair(const std::string& path) {
+  OVHD_TRY(auto file, open_host_file(path, Access::read_write, false));
+  OVHD_TRY(auto undo, open_host_file(path + kUndoEnding, Access::read_only, false));
+  OVHD_CHECK(UndoFile::put_back(*file, *undo));
+  OVHD_TRY(auto entry, DirectoryEntry::open(path + kUndoEnding));
+  OVHD_CHECK(entry.remove(entry.leaf()));
+  return entry.sync();
+}
+
+Result<ReplayResult> replay(const std::string& path, bool dry_run) {
+  OVHD_TRY(auto file,
+           open_host_file(path, dry_run ? Access::read_only : Access::read_write, false));
+  OVHD_TRY(const Format format, format_of(*file));
+  if (format == Format::vhdx) return vhdx::replay(*file, dry_run, system_host());
+  ReplayResult nothing;
+  OVHD_TRY(nothing.file_size_before, file->size());
+  nothing.file_size_after = nothing.file_size_before;
+  return nothing;
+}
+
+}  // namespace openvhd
