@@ -179,6 +179,10 @@ Status DiskState::close() noexcept {
     outcome = run(op);
   }
   closed_ = true;
+  // Locks go with the descriptors: others may open the image while this object still lives.
+  driver_.reset();
+  for (OpenedImage& image : opened_.images) image.file.reset();
+  std::ranges::fill(files_, nullptr);
   return outcome;
 }
 
@@ -214,6 +218,7 @@ void DiskState::refine_hole(MapEntry& entry) noexcept {
 }
 
 Result<DiskInfo> DiskState::info(bool count_blocks) {
+  OVHD_CHECK(check_range({}, 0, false));
   DiskInfo out;
   out.driver = driver_kind_ == DriverKind::blocking ? "blocking" : "io_uring";
   for (std::uint32_t i = 0; i < chain_.depth(); ++i) {

@@ -64,6 +64,17 @@ TEST_P(DiskLock, AWriterIsAlone) {
   ASSERT_TRUE(writer->close());
 }
 
+TEST_P(DiskLock, AClosedDiskHoldsNoLockAndAnswersNothing) {
+  auto writer = open(Access::read_write);
+  ASSERT_TRUE(writer);
+  ASSERT_TRUE(writer->close());
+  EXPECT_EQ(refusal(Access::read_write), std::nullopt);
+  EXPECT_FALSE(writer->flush());
+  EXPECT_FALSE(writer->info(false));
+  EXPECT_FALSE(writer->map({}, 512));
+  EXPECT_EQ(writer->geometry().virtual_size, kSize);
+}
+
 TEST_P(DiskLock, ReadersShareAndKeepWritersOut) {
   auto first = open(Access::read_only);
   auto second = open(Access::read_only);
