@@ -37,6 +37,10 @@ target_compile_options(openvhd_settings INTERFACE
 if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU" AND CMAKE_CXX_COMPILER_VERSION VERSION_LESS 13)
   target_compile_options(openvhd_settings INTERFACE -Wno-restrict -Wno-maybe-uninitialized)
 endif()
+# Clang judges GCC 12's std::stable_sort, which uses what C++17 deprecated.
+if(CMAKE_CXX_COMPILER_ID STREQUAL "Clang")
+  target_compile_options(openvhd_settings INTERFACE -Wno-deprecated-declarations)
+endif()
 
 # Position-independent programs, as distributions build them.
 set_target_properties(openvhd_settings PROPERTIES INTERFACE_POSITION_INDEPENDENT_CODE ON)
