@@ -5,11 +5,11 @@
 namespace openvhd::vhdx {
 
 TableCache::TableCache(std::uint64_t budget_bytes) noexcept
-    : capacity_{std::max<std::size_t>(kMinPages, budget_bytes / kTablePageBytes)} {}
+    : budget_{std::max<std::size_t>(kMinPages, budget_bytes / kTablePageBytes)} {}
 
 Step<TablePage*> TableCache::get(PageHome& home, FileOffset at, bool is_bitmap) noexcept {
   if (TablePage* page = in_memory(home)) {
-    frame_of(*page).call = call_;
+    frame_of(*page).used = call_;
     return page;
   }
   Frame* frame = pending(home);
@@ -53,7 +53,7 @@ void TableCache::publish(TablePage& page) noexcept {
   std::erase(pending_, page.frame);
   frame.state = State::ready;
   frame.load.reset();
-  frame.call = call_;
+  frame.used = call_;
   page.referenced.store(true, std::memory_order_relaxed);
   frame.home->store(&page, std::memory_order_release);
 }
@@ -90,39 +90,47 @@ TableCache::Frame* TableCache::pending(const PageHome& home) noexcept {
 }
 
 TableCache::Frame* TableCache::acquire(PageHome& home, FileOffset at, bool is_bitmap) noexcept {
+  if (free_.empty() && frames_.size() >= capacity()) evict();
   Frame* frame = nullptr;
-  if (free_.empty() && frames_.size() >= capacity_) frame = evict();
-  if (frame == nullptr && free_.empty()) {
+  if (!free_.empty()) {
+    frame = frames_[free_.back()].get();
+    free_.pop_back();
+  } else {
     // Waiting helps only while a load is on its way; what is pinned stays until a commit.
     const bool loading = std::ranges::any_of(pending_, [this](std::size_t index) {
       return frames_[index]->load->state() == Transfer::State::in_flight;
     });
-    if (frames_.size() >= capacity_ && loading) return nullptr;
+    if (frames_.size() >= capacity() && loading) return nullptr;
     frames_.push_back(std::make_unique<Frame>());
     frame = frames_.back().get();
     frame->page.frame = frames_.size() - 1;
-  } else if (frame == nullptr) {
-    frame = frames_[free_.back()].get();
-    free_.pop_back();
   }
   frame->home = &home;
-  frame->call = call_;
+  frame->used = call_;
   frame->page.at = at;
   frame->page.is_bitmap = is_bitmap;
   return frame;
 }
 
-TableCache::Frame* TableCache::evict() noexcept {
-  for (std::size_t looked = 0; looked < 2 * frames_.size(); ++looked) {
-    Frame& frame = *frames_[hand_];
-    hand_ = (hand_ + 1) % frames_.size();
-    if (frame.state != State::ready || is_pinned(frame.page) || frame.call == call_) continue;
-    if (frame.page.referenced.exchange(false, std::memory_order_relaxed)) continue;
-    frame.home->store(nullptr, std::memory_order_release);
-    frame.state = State::free;
-    return &frame;
+void TableCache::evict() noexcept {
+  // Looking at every page is slow, so several leave at once. There are always as many that
+  // nobody waits for: kMinPages, and one for each operation.
+  static_assert(kEvictedAtOnce <= kMinPages);
+  candidates_.clear();
+  for (const auto& frame : frames_) {
+    if (frame->state != State::ready || is_pinned(frame->page)) continue;
+    if (frame->page.referenced.exchange(false, std::memory_order_relaxed)) {
+      frame->used = std::max(frame->used, call_ - 1);
+    }
+    if (frame->used != call_) candidates_.push_back(frame.get());
   }
-  return nullptr;
+  const std::size_t count = std::min(kEvictedAtOnce, candidates_.size());
+  const auto last = candidates_.begin() + static_cast<std::ptrdiff_t>(count);
+  std::ranges::partial_sort(candidates_, last, {}, &Frame::used);
+  for (auto frame = candidates_.begin(); frame != last; ++frame) {
+    (*frame)->home->store(nullptr, std::memory_order_release);
+    release(**frame);
+  }
 }
 
 void TableCache::release(Frame& frame) noexcept {

@@ -34,7 +34,7 @@ struct TablePage {
   std::uint16_t dirty = 0;
   /// Copies of this page's sectors that the journal has not yet written in place.
   std::uint32_t journaled = 0;
-  /// Used since the clock's hand last came by.
+  /// Used since a page was last looked for that could leave.
   std::atomic<bool> referenced = false;
   std::size_t frame = 0;  ///< The cache's.
 
@@ -47,11 +47,16 @@ using PageHome = std::atomic<TablePage*>;
 /// Not thread safe, but for reading words of a page through its home.
 class TableCache {
  public:
-  /// Holds at most `budget_bytes` of clean pages, and kMinPages at least. Dirty ones may exceed
-  /// it: their owner relieves the cache when crowded() says so.
+  /// Holds `budget_bytes` of pages, kMinPages at least, and kPagesPerOperation more for each
+  /// operation on its way. Pinned ones may exceed it: their owner relieves the cache when
+  /// crowded() says so.
   explicit TableCache(std::uint64_t budget_bytes) noexcept;
 
   static constexpr std::size_t kMinPages = 16;
+  /// What one operation may need at once, and one to spare: then there is always a page that
+  /// nobody waits for, and operations do not take each other's pages away for ever.
+  static constexpr std::size_t kPagesPerOperation = 4;
+  void set_operations(std::size_t count) noexcept { operations_ = count; }
 
   /// The page behind `home` when it is in memory: the hot path. It stays until the next call
   /// that may load a page.
@@ -92,7 +97,7 @@ class TableCache {
 
   /// More than half of the budget is pinned: the journal should be written in place before more
   /// changes.
-  bool crowded() const noexcept { return pinned_ > capacity_ / 2; }
+  bool crowded() const noexcept { return pinned_ > budget_ / 2; }
   std::size_t pages_in_memory() const noexcept { return frames_.size() - free_.size(); }
 
  private:
@@ -101,7 +106,7 @@ class TableCache {
     TablePage page;
     PageHome* home = nullptr;
     State state = State::free;
-    std::uint64_t call = 0;  // the begin_call() in which it was last given out
+    std::uint64_t used = 0;  // the begin_call() in which it was last given out, or later
     std::optional<Transfer> load;
   };
 
@@ -113,15 +118,20 @@ class TableCache {
   Frame* pending(const PageHome& home) noexcept;
   /// A frame to fill, or null when the budget is all loads.
   Frame* acquire(PageHome& home, FileOffset at, bool is_bitmap) noexcept;
-  Frame* evict() noexcept;
+  /// The pages that were not used for longest become free, unless pinned or in use.
+  void evict() noexcept;
+  std::size_t capacity() const noexcept { return budget_ + kPagesPerOperation * operations_; }
   void release(Frame& frame) noexcept;
 
-  std::size_t capacity_;
+  static constexpr std::size_t kEvictedAtOnce = 16;
+
+  std::size_t budget_;  // pages
+  std::size_t operations_ = 0;
   std::vector<std::unique_ptr<Frame>> frames_;
   std::vector<std::size_t> free_;
   std::vector<std::size_t> pending_;  // frames that are loading or failed to
+  std::vector<Frame*> candidates_;    // evict()'s
   std::vector<TablePage*> dirty_pages_;
-  std::size_t hand_ = 0;
   std::size_t pinned_ = 0;
   std::uint64_t call_ = 1;
 };

@@ -173,11 +173,13 @@ void Engine::enter(OperationTicket& ticket) noexcept {
   ticket.next = nullptr;
   (newest_ != nullptr ? newest_->next : oldest_) = &ticket;
   newest_ = &ticket;
+  cache_.set_operations(++operations_);
 }
 
 void Engine::leave(OperationTicket& ticket) noexcept {
   (ticket.previous != nullptr ? ticket.previous->next : oldest_) = ticket.next;
   (ticket.next != nullptr ? ticket.next->previous : newest_) = ticket.previous;
+  cache_.set_operations(--operations_);
 }
 
 }  // namespace openvhd::vhdx

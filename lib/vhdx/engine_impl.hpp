@@ -160,6 +160,7 @@ class Engine final : public ImageLayer {
 
   OperationTicket* oldest_ = nullptr;
   OperationTicket* newest_ = nullptr;
+  std::size_t operations_ = 0;
   std::uint64_t serial_ = 0;
 };
 

@@ -22,6 +22,8 @@ Step<Ok> Engine::ready_to_change_tables() noexcept {
   OVHD_STEP_DONE(claim_all());
   if (damage_) return *damage_;
   if (cache_.crowded()) {
+    // A group is about to be taken, and a flush may be waiting for it: it must be whole.
+    OVHD_STEP_DONE(settle_late_bits());
     const std::uint64_t group = journal_.open_group();
     auto step = journal_.relieve();
     if (journal_.open_group() != group) data_written_ = false;
