@@ -3,11 +3,9 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
-#include <map>
 #include <memory>
 #include <ostream>
 #include <random>
-#include <set>
 
 #include "base/checked.hpp"
 #include "support/bytes.hpp"
@@ -98,44 +96,20 @@ class Workload {
   /// Empty when `image` may be what a cut after `cut` events left.
   std::string judge(OpenEngine& image, std::size_t cut) const {
     DiskModel flushed = *before_;
-    std::vector<Mark> open;
+    std::vector<DiskModel::Open> open;
     for (const Mark& mark : marks_) {
       if (mark.events > cut) break;
       if (!mark.flushed) {
-        open.push_back(mark);
+        open.push_back({mark.range, mark.tag});
         continue;
       }
-      for (const Mark& covered : open)
-        flushed.put(covered.range.at, covered.range.length, covered.tag);
+      for (const auto& [range, tag] : open) flushed.put(range.at, range.length, tag);
       open.clear();
     }
-    for (const auto& window : flushed.windows()) {
-      std::vector<std::byte> got(window.tags.size() * shape_.sector_size);
-      if (const Status read = image.read(window.at, got); !read) {
-        return "read at " + std::to_string(window.at) + ": " + failure_of(read);
-      }
-      const auto wanted = flushed.contents(window, window.at, got.size());
-      for (std::uint64_t at = 0; at < got.size(); at += shape_.sector_size) {
-        if (!std::equal(got.begin() + static_cast<std::ptrdiff_t>(at),
-                        got.begin() + static_cast<std::ptrdiff_t>(at + shape_.sector_size),
-                        wanted.begin() + static_cast<std::ptrdiff_t>(at)) &&
-            !is_open_write(open, window.at + at, std::span{got}.subspan(at, shape_.sector_size))) {
-          return "sector at " + std::to_string(window.at + at) + " holds what nobody wrote there";
-        }
-      }
-    }
-    return {};
+    return flushed.compare(image, open);
   }
 
  private:
-  bool is_open_write(const std::vector<Mark>& open, std::uint64_t at,
-                     std::span<const std::byte> sector) const {
-    return std::ranges::any_of(open, [&](const Mark& mark) {
-      if (at < mark.range.at || at >= mark.range.at + mark.range.length) return false;
-      return std::ranges::equal(sector, model_.contents_of(at, sector.size(), mark.tag));
-    });
-  }
-
   std::mt19937_64 random_;
   EngineShape shape_;
   DiskModel model_;

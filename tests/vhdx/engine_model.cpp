@@ -7,6 +7,11 @@
 #include "base/checked.hpp"
 
 namespace openvhd::test {
+namespace {
+
+constexpr std::uint64_t kFactor = 0x9e3779b97f4a7c15;
+
+}  // namespace
 
 DiskModel::DiskModel(const EngineShape& shape, std::uint64_t window_bytes, std::size_t count,
                      std::uint64_t seed)
@@ -45,7 +50,7 @@ void DiskModel::put(std::uint64_t at, std::uint64_t length, std::uint32_t tag) {
 void DiskModel::fill(std::span<std::byte> sector, std::uint64_t at, std::uint32_t tag) const {
   for (std::size_t i = 0; i < sector.size(); i += 8) {
     std::uint64_t word = 0;
-    if (tag > kParent) word = ((at + i) * 0x9e3779b97f4a7c15 ^ std::uint64_t{tag} << 20) | 1;
+    if (tag > kParent) word = ((at + i) * kFactor ^ std::uint64_t{tag} << 20) | 1;
     std::memcpy(sector.data() + i, &word, sizeof word);
   }
   if (tag != kParent) return;
@@ -71,20 +76,40 @@ std::vector<std::byte> DiskModel::contents_of(std::uint64_t at, std::uint64_t le
   return out;
 }
 
-std::string DiskModel::compare(OpenEngine& image) const {
+std::string DiskModel::compare(OpenEngine& image, std::span<const Open> open) const {
   for (const Window& window : windows_) {
     std::vector<std::byte> got(window.tags.size() * sector_size_);
     if (const Status read = image.read(window.at, got); !read) {
-      return "read at " + std::to_string(window.at) + ": " + read.error().what;
+      return "read at " + std::to_string(window.at) + ": " + failure_of(read);
     }
     const auto wanted = contents(window, window.at, got.size());
-    const auto [wrong, other] = std::ranges::mismatch(got, wanted);
-    if (wrong != got.end()) {
-      return "differs at " +
-             std::to_string(window.at + static_cast<std::uint64_t>(wrong - got.begin()));
+    if (got == wanted) continue;
+    for (std::size_t at = 0; at < got.size(); at += sector_size_) {
+      const auto sector = std::span<const std::byte>{got}.subspan(at, sector_size_);
+      if (std::ranges::equal(sector, std::span{wanted}.subspan(at, sector_size_))) continue;
+      if (is_open(open, window.at + at, sector)) continue;
+      return "sector at " + std::to_string(window.at + at) +
+             " holds what nobody wrote there: " + guess(sector, window.at + at) + " for " +
+             std::to_string(window.tags[at / sector_size_]);
     }
   }
   return {};
+}
+
+std::string DiskModel::guess(std::span<const std::byte> sector, std::uint64_t at) const {
+  std::uint64_t word = 0;
+  std::memcpy(&word, sector.data(), sizeof word);
+  if (word == 0) return "zeros";
+  if (sector[0] == OpenEngine::parent_byte(at)) return "the parent's";
+  return "write " + std::to_string((word ^ at * kFactor) >> 20 & 0xffffffff);
+}
+
+bool DiskModel::is_open(std::span<const Open> open, std::uint64_t at,
+                        std::span<const std::byte> sector) const {
+  return std::ranges::any_of(open, [&](const Open& change) {
+    if (at < change.range.at || at >= change.range.at + change.range.length) return false;
+    return std::ranges::equal(sector, contents_of(at, sector.size(), change.tag));
+  });
 }
 
 DiskModel::Range DiskModel::random_range(std::mt19937_64& random, std::uint64_t most) const {

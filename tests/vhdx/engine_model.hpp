@@ -37,17 +37,27 @@ class DiskModel {
                                   std::uint64_t length) const;
   std::vector<std::byte> contents_of(std::uint64_t at, std::uint64_t length,
                                      std::uint32_t tag) const;
-  /// Empty when `image` reads as the model says; else where it does not.
-  std::string compare(OpenEngine& image) const;
-
-  /// A random range in a random window, of at most `most` bytes.
   struct Range {
     std::uint64_t at = 0;
     std::uint64_t length = 0;
   };
+  /// A change that may or may not have happened.
+  struct Open {
+    Range range{};
+    std::uint32_t tag = 0;
+  };
+  /// Empty when `image` reads as the model says, or, sector by sector, as one of `open` does;
+  /// else where it does not.
+  std::string compare(OpenEngine& image, std::span<const Open> open = {}) const;
+
+  /// A random range in a random window, of at most `most` bytes.
   Range random_range(std::mt19937_64& random, std::uint64_t most) const;
 
  private:
+  /// For messages: what a sector seems to hold.
+  std::string guess(std::span<const std::byte> sector, std::uint64_t at) const;
+  bool is_open(std::span<const Open> open, std::uint64_t at,
+               std::span<const std::byte> sector) const;
   void fill(std::span<std::byte> sector, std::uint64_t at, std::uint32_t tag) const;
 
   std::uint32_t sector_size_;
