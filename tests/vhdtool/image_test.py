@@ -144,14 +144,16 @@ class Io(Case):
     def test_json_tells_of_every_command(self):
         path = self.create("a.vhdx", MIB)
         outcome = self.io(path, "write -P 1 0 2", "read 0 4", "read -P 2 0 1", "length", "map",
-                          "read 9M 1", code=USAGE, options=["--json"])
+                          code=DIFFERENT, options=["--json"])
         commands = outcome.json()["commands"]
-        self.assertEqual([c["exit_code"] for c in commands], [0, 0, 1, 0, 0, 3])
+        self.assertEqual([c["exit_code"] for c in commands], [0, 0, 1, 0, 0])
         self.assertEqual(commands[1]["data"], "01010000")
         self.assertEqual((commands[2]["matches"], commands[2]["first_wrong"]), (False, 0))
         self.assertEqual(commands[3]["length"], MIB)
         self.assertEqual(sum(e["length"] for e in commands[4]["extents"]), MIB)
-        self.assertEqual(commands[5]["error"]["code"], "out-of-range")
+        outcome = self.io(path, "read 9M 1", "length", code=USAGE, options=["--json"])
+        self.assertEqual([c["error"]["code"] for c in outcome.json()["commands"]],
+                         ["out-of-range"])
 
     def test_a_raw_disk_has_to_be_named(self):
         path = self.path("a.raw")
@@ -181,7 +183,8 @@ class Crash(Case):
                 self.io(path, *checks, options=["-r"])
                 self.assertEqual(bytes_of(path), before)
                 self.io(path, *checks)
-                self.run_tool("check", path)
+                # A VHD may keep the room that it had taken ahead: a warning.
+                self.run_tool("check", path, code=OK if name.endswith("x") else None)
 
     def test_reading_a_dirty_image_does_not_change_it(self):
         path = self.crashed()
@@ -366,8 +369,8 @@ class Dump(Case):
             for child in node.get("children", ()):
                 yield from names(child)
 
-        for name, expected in (("a.vhdx", ("header", "region", "metadata", "bat")),
-                               ("b.vhd", ("footer", "dynamic", "bat"))):
+        for name, expected in (("a.vhdx", ("header", "region_table", "metadata", "bat")),
+                               ("b.vhd", ("footer", "dynamic_header", "block_allocation_table"))):
             path = self.create(name, 8 * MIB)
             self.io(path, "write 0 512")
             found = " ".join(names(self.run_tool("dump", path, "--json").json()["image"])).lower()
