@@ -143,6 +143,8 @@ Pending SparseLayer::pick_space(std::uint32_t& start, bool& stale) noexcept {
       return Blocked{poison(*error)};
     return blocked;
   }
+  // A page that is loaded again holds entries up to here.
+  table_.set_data_limit(tail_.limit());
   start = narrow<std::uint32_t>(at / kSectorBytes);
   stale = at < tail_.fresh_from();
   end_ = at + image_.stride();
