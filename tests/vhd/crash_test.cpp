@@ -3,6 +3,7 @@
 
 #include <cerrno>
 
+#include "support/bytes.hpp"
 #include "vhd/history.hpp"
 #include "vhd/image_bytes.hpp"
 #include "vhd/vhd.hpp"
@@ -20,9 +21,22 @@ struct Scenario {
   /// Bytes that the host has; few make growth steps as small as they get.
   std::uint64_t capacity = MemoryStore::kMaxBytes;
   void (*run)(History&);
+  /// Where the first block may begin, and so where the old footer is; 0: as create() lays it out.
+  std::uint64_t first_block = 0;
 };
 
 Store base_image(const Scenario& scenario) {
+  if (scenario.first_block != 0) {
+    SparseImage image = sparse_image(
+        {.footer = {.type = scenario.type == DiskType::dynamic ? 3u : 4u, .size = kBlocks * kBlock},
+         .block_size = kBlock,
+         .blocks_at = scenario.first_block});
+    put_locator(image.bytes, 0, "W2ru", 512, 2048, utf16le(".\\p.vhd"));
+    image.seal_header();
+    const Store store = store_of(image.bytes);
+    store->capacity = scenario.capacity;
+    return store;
+  }
   auto store = std::make_shared<MemoryStore>();
   MemoryFile file{store};
   FixedHost host{5};
@@ -107,6 +121,8 @@ const Scenario kScenarios[] = {
     {"differencing_allocate", DiskType::differencing, MemoryStore::kMaxBytes, allocate_and_flush},
     {"differencing_zero", DiskType::differencing, MemoryStore::kMaxBytes, zero_over_a_parent},
     {"differencing_zero_narrow", DiskType::differencing, kNarrow, zero_over_a_parent},
+    {"differencing_footer_in_bitmap", DiskType::differencing, kNarrow, allocate_and_flush, 7680},
+    {"dynamic_footer_in_bitmap", DiskType::dynamic, kNarrow, allocate_and_flush, 7680},
 };
 
 class VhdCrash : public testing::TestWithParam<Scenario> {};
@@ -160,6 +176,35 @@ TEST_P(VhdCrash, EveryFailingCommandIsReportedAndLosesNothingFlushed) {
       ASSERT_EQ(history.judge(left, history.log().size()), "") << "command " << at << ", " << code;
     }
   }
+}
+
+bool is_footer(const RecordedOp& op) {
+  static const Bytes kCookie = bytes_of("conectix");
+  return op.kind == IoCommand::Kind::write && op.at != 0 && op.length == 512 &&
+         std::equal(kCookie.begin(), kCookie.end(), op.data.begin());
+}
+
+// V08 by the letter: with a good copy at 0 no cut shows the difference, with a bad one it would.
+TEST_P(VhdCrash, NoFooterIsOverwrittenOrCutOffBeforeTheNextOneIsDurable) {
+  History history = history_of(GetParam());
+  std::uint64_t footer = history.before().size - 512;
+  history.open();
+  GetParam().run(history);
+  std::optional<std::uint64_t> next;
+  unsigned moved = 0;
+  for (const RecordedOp& op : history.log()) {
+    if (is_footer(op)) {
+      next = op.at;
+      ++moved;
+    } else if (op.kind == IoCommand::Kind::sync) {
+      footer = next.value_or(footer);
+    } else if (op.kind == IoCommand::Kind::set_size) {
+      EXPECT_EQ(op.at, footer + 512);
+    } else if (op.kind != IoCommand::Kind::reserve) {
+      EXPECT_FALSE(op.at < footer + 512 && footer < op.at + op.length) << op.at;
+    }
+  }
+  EXPECT_GE(moved, 2u);
 }
 
 INSTANTIATE_TEST_SUITE_P(Scenarios, VhdCrash, testing::ValuesIn(kScenarios), name_of);

@@ -39,7 +39,7 @@ struct SparseFields {
   std::uint64_t table_at = 1536;
   std::uint64_t blocks_at = 0;  // 0: behind the table
   /// Which blocks are there, in the order in which they lie. Filled with a pattern by block.
-  std::vector<std::uint32_t> blocks;
+  std::vector<std::uint32_t> blocks{};
   std::uint8_t bitmap_fill = 0xff;
 };
 
