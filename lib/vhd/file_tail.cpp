@@ -32,14 +32,17 @@ Pending FileTail::make_room(std::uint64_t bytes) noexcept {
 }
 
 Pending FileTail::settle(std::uint64_t end) noexcept {
-  if (stage_ == Stage::idle) {
-    const bool settled = limit_ == end && file_size_ == end + kFooterBytes && copy_is_current_;
-    if (settled) return std::nullopt;
-    settling_ = true;
-    target_ = end;
-    begin(copy_is_current_ ? Stage::write_footer : Stage::write_copy);
+  // A growth that nobody needs any more may still be on its way: it ends first.
+  while (stage_ != Stage::idle || limit_ != end || file_size_ != end + kFooterBytes ||
+         !copy_is_current_) {
+    if (stage_ == Stage::idle) {
+      settling_ = true;
+      target_ = end;
+      begin(copy_is_current_ ? Stage::write_footer : Stage::write_copy);
+    }
+    if (auto blocked = run()) return blocked;
   }
-  return run();
+  return std::nullopt;
 }
 
 void FileTail::begin_growth(std::uint64_t bytes) noexcept {

@@ -218,6 +218,27 @@ TEST(VhdDynamic, AFullHostChangesNothing) {
     EXPECT_EQ(read(*again, i * kBlock, kBlock), pattern(kBlock, i));
 }
 
+// The operation that began to grow the file took a freed block when it was asked again.
+TEST(VhdDynamic, CloseEndsAGrowthThatNobodyWaitsFor) {
+  const Store store = new_image(DiskType::dynamic, 40 * kBlock);
+  store->capacity = 256 * 1024;  // the smallest growth steps
+  auto disk = open_disk(store);
+  write(*disk, 0, pattern(512, 1));
+  ASSERT_TRUE(disk->flush());
+  const auto step = disk->leaf().place({kBlock}, 512);
+  const auto* const command = std::get_if<IoCommand>(&step);
+  ASSERT_NE(command, nullptr);
+  ASSERT_EQ(command->kind, IoCommand::Kind::reserve);
+  store->capacity = MemoryStore::kMaxBytes;
+  disk->leaf().complete(command->token, disk->file().execute(*command));
+  ASSERT_TRUE(disk->clear(0, kBlock, ClearKind::trim));
+  ASSERT_TRUE(disk->flush());
+  write(*disk, kBlock, pattern(512, 2));
+  ASSERT_TRUE(disk->close());
+  EXPECT_LT(store->size, 2 * kBlock);
+  EXPECT_TRUE(open_disk(store, false)->leaf().info().notes.empty());
+}
+
 TEST(VhdDifferencing, AChildHidesOnlyWhatItHolds) {
   const Store parent = store_of(fixed_image(10 * kBlock));
   const Bytes below = contents(parent);
