@@ -2,13 +2,12 @@
 """create, info, io, check, map, dump and replay on images that vhdtool makes."""
 
 import os
-import re
 import subprocess
 import unittest
 import xml.etree.ElementTree
 
-from program import (BUSY, Case, DIFFERENT, GIB, IO, KIB, MIB, OK, READ_ONLY, REFUSED, USAGE,
-                     VHDTOOL, bytes_of, needs)
+from program import (BUSY, Case, DIFFERENT, IO, KIB, MIB, NOT_FOUND, OK, READ_ONLY, REFUSED, USAGE,
+                     bytes_of, needs)
 
 SVG = "{http://www.w3.org/2000/svg}"
 
@@ -288,7 +287,9 @@ class Check(Case):
         before = bytes_of(path)
         outcome = self.run_tool("check", path, code=REFUSED)
         self.assertIn("X02", outcome.out)
-        self.run_tool("check", "--repair", path, code=REFUSED)
+        repaired = self.run_tool("check", "--repair", path, code=REFUSED)
+        self.assertIn("nothing of this can be repaired", repaired.out)
+        self.assertIn("a.vhdx.undo", self.run_tool("check", "--undo", path, code=NOT_FOUND).err)
         self.assertEqual(bytes_of(path), before)
         for verb in ("info", "map", "convert"):
             words = [verb, path] + ([self.path("out.raw"), "--to", "raw"] if verb == "convert"

@@ -15,10 +15,19 @@ namespace {
 
 using std::chrono::milliseconds;
 
+constexpr std::size_t kTail = 52;
+
 unsigned terminal_columns() noexcept {
   struct winsize size{};
   if (::ioctl(STDERR_FILENO, TIOCGWINSZ, &size) != 0 || size.ws_col == 0) return 80;
   return size.ws_col;
+}
+
+// Progress is about: no mark for what was rounded.
+std::string about(std::uint64_t bytes) {
+  auto text = human_size(bytes);
+  if (text.starts_with('~')) text.erase(0, 1);
+  return text;
 }
 
 std::string clock_text(std::uint64_t seconds) {
@@ -35,14 +44,15 @@ std::string progress_text(const ProgressLine& line) {
       line.total == 0 ? 1.0 : static_cast<double>(done) / static_cast<double>(line.total);
   const double seconds = std::max(0.001, static_cast<double>(line.elapsed.count()) / 1000);
   const double rate = static_cast<double>(done) / seconds;
-  auto tail = fmt::format("  {:3}%  {} of {}", static_cast<unsigned>(share * 100), human_size(done),
-                          human_size(line.total));
+  auto tail = fmt::format("  {:3}%  {} of {}", static_cast<unsigned>(share * 100), about(done),
+                          about(line.total));
   if (rate >= 1) {
-    tail += fmt::format("  {}/s", human_size(static_cast<std::uint64_t>(rate)));
+    tail += fmt::format("  {}/s", about(static_cast<std::uint64_t>(rate)));
     const double left = static_cast<double>(line.total - done) / rate;
     if (left < 100 * 3600) tail += "  " + clock_text(static_cast<std::uint64_t>(left)) + " left";
   }
-  const auto taken = line.title.size() + 4 + tail.size() + 1;
+  // Room for the longest tail, so that the bar keeps its width.
+  const auto taken = line.title.size() + 4 + std::max<std::size_t>(tail.size(), kTail) + 1;
   if (line.columns < taken + 5)
     return (line.title + tail).substr(0, std::max(line.columns, 1U) - 1);
   const auto width = std::min<std::size_t>(line.columns - taken, 40);

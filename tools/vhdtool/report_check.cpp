@@ -83,7 +83,10 @@ Json check_json(const openvhd::CheckReport& report) {
 
 std::string repair_text(const openvhd::RepairResult& result) {
   auto out = check_text(result.before);
-  if (result.actions.empty()) return out;
+  if (result.actions.empty()) {
+    if (!result.before.clean()) out += "  nothing of this can be repaired without losing data\n";
+    return out;
+  }
   for (const auto& action : result.actions) out += "  repaired: " + printable(action) + '\n';
   if (!result.undo_file.empty())
     out += "  undo file: " + printable(result.undo_file) + " (check --undo puts the bytes back)\n";

@@ -1,5 +1,6 @@
 #include <fmt/format.h>
 
+#include <filesystem>
 #include <openvhd/check.hpp>
 
 #include "console.hpp"
@@ -15,6 +16,11 @@ namespace {
 ExitCode outcome(const openvhd::CheckReport& report) {
   if (report.clean()) return ExitCode::ok;
   return report.worst() == openvhd::Severity::error ? ExitCode::refused : ExitCode::different;
+}
+
+bool exists(const std::string& file) {
+  std::error_code ignored;
+  return std::filesystem::exists(file, ignored);
 }
 
 class Check : public Verb {
@@ -112,7 +118,11 @@ class Check : public Verb {
 
   ExitCode undo(Console& console, const std::string& file, Json& image) const {
     const auto undone = openvhd::undo_repair(file);
-    if (!undone) return fail(console, undone.error(), file, image);
+    if (!undone) {
+      // What is missing is the image or the file beside it; a name tells which.
+      const bool no_undo_file = undone.error().code == openvhd::Errc::not_found && exists(file);
+      return fail(console, undone.error(), no_undo_file ? file + ".undo" : file, image);
+    }
     image["undone"] = true;
     if (!json_) console.print(fmt::format("{}: repair undone\n", printable(file)));
     return ExitCode::ok;
