@@ -239,6 +239,94 @@ TEST(VhdDynamic, CloseEndsAGrowthThatNobodyWaitsFor) {
   EXPECT_TRUE(open_disk(store, false)->leaf().info().notes.empty());
 }
 
+// The largest disk in the smallest blocks that Windows makes: aligned blocks would not all fit
+// below the last sector that the table can name.
+TEST(VhdDynamic, TheLargestDiskTakesLittleMemoryAndReachesItsEnd) {
+  constexpr std::uint64_t kSize = std::uint64_t{2040} << 30;
+  constexpr std::uint64_t kSmall = 512 * 1024;
+  const Store store = new_image(DiskType::dynamic, kSize, kSmall);
+  auto file = std::make_unique<MemoryFile>(store);
+  auto disk = open_disk(std::move(file), {.writable = true, .table_cache_bytes = 256 * 1024});
+  ASSERT_TRUE(disk);
+  const std::uint64_t reads = memory(*disk).executed(IoCommand::Kind::read);
+  EXPECT_EQ(read(*disk, kSize / 2, 4096), Bytes(4096));
+  EXPECT_EQ(memory(*disk).executed(IoCommand::Kind::read), reads + 1);  // one page of the table
+  write(*disk, kSize - 512, pattern(512, 1));
+  write(*disk, 0, pattern(512, 2));
+  ASSERT_TRUE(disk->close());
+  auto again = open_disk(store, false);
+  EXPECT_EQ(read(*again, kSize - 512, 512), pattern(512, 1));
+  EXPECT_EQ(read(*again, 0, 512), pattern(512, 2));
+  MemoryFile whole{store};
+  const auto counts = again->leaf().count_blocks(whole, std::uint64_t{16} << 20);
+  ASSERT_TRUE(counts);
+  EXPECT_EQ(counts->total, 4177920u);
+  EXPECT_EQ(counts->fully_present, 2u);
+  EXPECT_EQ(error_of(again->leaf().count_blocks(whole, 1 << 20)).code, Errc::out_of_range);
+  // Packed: 512 KiB and one sector each, so that 4177920 of them end below 2^32 sectors.
+  const Bytes entry = read_at(whole, 1536, 4);
+  const Bytes last = read_at(whole, 1536 + 4 * 4177919, 4);
+  EXPECT_EQ(get32(entry, 0), get32(last, 0) + 1 + kSmall / 512);
+}
+
+TEST(VhdDynamic, WithABatmapBlocksAreClearedInPlace) {
+  SparseImage image = sparse_image({.footer = {.size = 4 * kBlock,
+                                               .creator = std::string{"tap\0", 4},
+                                               .creator_version = 0x00010003},
+                                    .block_size = kBlock,
+                                    .blocks_at = 4096,
+                                    .blocks = {1, 2}});
+  put_text(image.bytes, 2048, "tdbatmap");
+  put64(image.bytes, 2056, 2560);
+  put32(image.bytes, 2064, 1);
+  put32(image.bytes, 2068, 0x00010002);
+  image.bytes[2560] = std::byte{0x60};
+  put32(image.bytes, 2072, ~0x60u);
+  const Store store = store_of(image.bytes);
+  auto disk = open_disk(store);
+  ASSERT_TRUE(disk->clear(kBlock, kBlock, ClearKind::trim));
+  write(*disk, 3 * kBlock, pattern(512, 1));
+  ASSERT_TRUE(disk->close());
+  auto again = open_disk(store, false);
+  EXPECT_EQ(read(*again, kBlock, kBlock), Bytes(kBlock));
+  EXPECT_EQ(read(*again, 2 * kBlock, kBlock), block_pattern(2, kBlock));
+  const Bytes after = contents(store);
+  EXPECT_EQ(get32(after, 1536 + 4), get32(image.bytes, 1536 + 4));
+  EXPECT_TRUE(std::equal(after.begin() + 2048, after.begin() + 4096, image.bytes.begin() + 2048));
+}
+
+// What an interrupted growth leaves: a footer far ahead, and anything before it.
+TEST(VhdDynamic, SpaceThatAnotherSessionLeftIsClearedBeforeItIsUsed) {
+  SparseImage image =
+      sparse_image({.footer = {.size = 8 * kBlock}, .block_size = kBlock, .blocks = {0}});
+  const Bytes footer(image.bytes.end() - 512, image.bytes.end());
+  image.bytes.resize(image.bytes.size() + 6 * kBlock, std::byte{0xcc});
+  image.bytes.insert(image.bytes.end(), footer.begin(), footer.end());
+  const Store store = store_of(image.bytes);
+  auto disk = open_disk(store);
+  for (unsigned block = 1; block < 8; ++block)
+    write(*disk, block * kBlock + 512, pattern(512, block));
+  ASSERT_TRUE(disk->close());
+  auto again = open_disk(store, false);
+  for (unsigned block = 1; block < 8; ++block) {
+    EXPECT_EQ(read(*again, block * kBlock, 512), Bytes(512));
+    EXPECT_EQ(read(*again, block * kBlock + 1024, kBlock - 1024), Bytes(kBlock - 1024));
+  }
+}
+
+TEST(VhdDynamic, ADamagedCopyOfTheFooterIsMadeGoodBeforeTheFileGrows) {
+  SparseImage image =
+      sparse_image({.footer = {.size = 8 * kBlock}, .block_size = kBlock, .blocks = {0}});
+  const Bytes good = image.bytes;
+  image.bytes[60] ^= std::byte{1};
+  const Store store = store_of(image.bytes);
+  auto disk = open_disk(store);
+  write(*disk, kBlock, pattern(512, 1));
+  const Bytes bytes = read_at(disk->file(), 0, 512);
+  EXPECT_TRUE(std::equal(bytes.begin(), bytes.end(), good.begin()));
+  EXPECT_EQ(syncs(*disk), 2u);
+}
+
 TEST(VhdDifferencing, AChildHidesOnlyWhatItHolds) {
   const Store parent = store_of(fixed_image(10 * kBlock));
   const Bytes below = contents(parent);
