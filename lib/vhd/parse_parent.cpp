@@ -116,7 +116,11 @@ Result<bool> parse_locator(File& file, ParsedImage& out, const ParentLocatorEntr
   OVHD_CHECK(file.read_exact({at}, text, "parent locator: read (V06)"));
   out.structures.push_back(
       {"parent locator", {at}, length, std::min(space, out.data_limit() - at)});
-  out.parent.paths.push_back(path_of(out, entry, text));
+  // The order in which they are to be tried: relative, absolute, then what is only shown.
+  auto& paths = out.parent.paths;
+  ParentPath path = path_of(out, entry, text);
+  const auto place = std::ranges::upper_bound(paths, path.kind, {}, &ParentPath::kind);
+  paths.insert(place, std::move(path));
   return true;
 }
 
@@ -139,8 +143,6 @@ Status parse_parent(File& file, ParsedImage& out) {
                  .where = out.header_at,
                  .what = "dynamic header: no parent locator lies in the file (V06)"};
   }
-  // The order in which they are to be tried: relative, absolute, then what is only shown.
-  std::ranges::stable_sort(out.parent.paths, {}, &ParentPath::kind);
   add_parent_name(out, seen == 0);
   return Ok{};
 }
