@@ -13,7 +13,8 @@ check_pie_supported(LANGUAGES CXX)
 
 find_package(PkgConfig REQUIRED)
 pkg_check_modules(liburing REQUIRED IMPORTED_TARGET liburing)
-pkg_check_modules(libnbd REQUIRED IMPORTED_TARGET libnbd)
+# Its header only: lib/image/convert loads the library when it is needed.
+pkg_check_modules(libnbd REQUIRED libnbd)
 find_package(Threads REQUIRED)
 
 if(PROJECT_IS_TOP_LEVEL)

@@ -77,16 +77,17 @@ std::int64_t NbdEndpoint::submit(Pending& pending) noexcept {
   const nbd_completion_callback done{
       .callback = transfer_done, .user_data = &pending, .free = nullptr};
   nbd_handle* const h = client_.handle();
+  const NbdLibrary& nbd = client_.library();
   switch (transfer.kind) {
     case Transfer::Kind::read:
-      return ::nbd_aio_pread(h, transfer.data, transfer.length, transfer.at.value, done, 0);
+      return nbd.aio_pread(h, transfer.data, transfer.length, transfer.at.value, done, 0);
     case Transfer::Kind::write:
-      return ::nbd_aio_pwrite(h, transfer.data, transfer.length, transfer.at.value, done, 0);
+      return nbd.aio_pwrite(h, transfer.data, transfer.length, transfer.at.value, done, 0);
     case Transfer::Kind::zero:
       break;
   }
-  return ::nbd_aio_zero(h, transfer.length, transfer.at.value, done,
-                        use_.keep_full ? LIBNBD_CMD_FLAG_NO_HOLE : 0);
+  return nbd.aio_zero(h, transfer.length, transfer.at.value, done,
+                      use_.keep_full ? LIBNBD_CMD_FLAG_NO_HOLE : 0);
 }
 
 void NbdEndpoint::start(Transfer& transfer) noexcept {
@@ -104,7 +105,8 @@ void NbdEndpoint::start(Transfer& transfer) noexcept {
     return;
   }
   if (submit(*slot) == -1 && slot->transfer != nullptr) {
-    ended(*slot, nbd_failure(::nbd_get_errno(), transfer.at.value, name_of(transfer.kind)));
+    ended(*slot,
+          nbd_failure(client_.library().get_errno(), transfer.at.value, name_of(transfer.kind)));
   }
 }
 
@@ -172,10 +174,10 @@ bool NbdEndpoint::ask_status(std::uint64_t at) noexcept {
   known_.at = known_.end = first;
   known_.done = known_.failed = false;
   const std::uint64_t length = std::min(kStatusBytes, traits_.size - first);
-  const std::int64_t cookie =
-      ::nbd_aio_block_status(client_.handle(), length, first,
-                             {.callback = status_extents, .user_data = this, .free = nullptr},
-                             {.callback = status_done, .user_data = this, .free = nullptr}, 0);
+  const std::int64_t cookie = client_.library().aio_block_status(
+      client_.handle(), length, first,
+      {.callback = status_extents, .user_data = this, .free = nullptr},
+      {.callback = status_done, .user_data = this, .free = nullptr}, 0);
   if (cookie == -1) return false;
   if (!client_.wait_for(known_.done)) {
     give_up();
@@ -226,9 +228,10 @@ Status NbdEndpoint::finish() noexcept {
       return 1;
     };
     if (!client_.alive()) return nbd_failure(ENOTCONN, 0, "NBD: flush");
-    if (::nbd_aio_flush(client_.handle(),
-                        {.callback = flushed, .user_data = &outcome, .free = nullptr}, 0) == -1) {
-      return nbd_failure("NBD: flush");
+    if (client_.library().aio_flush(client_.handle(),
+                                    {.callback = flushed, .user_data = &outcome, .free = nullptr},
+                                    0) == -1) {
+      return nbd_failure(client_.library().get_errno(), 0, "NBD: flush");
     }
     if (const Status waited = client_.wait_for(done); !waited) {
       client_.drop();  // the callback must not find this frame gone

@@ -47,42 +47,46 @@ Error nbd_failure(int code, std::uint64_t at, const char* what) noexcept {
           .what = what};
 }
 
-Error nbd_failure(const char* what) noexcept { return nbd_failure(::nbd_get_errno(), 0, what); }
+Error NbdClient::failure(const char* what) const noexcept {
+  return nbd_failure(nbd_->get_errno(), 0, what);
+}
 
 Result<NbdClient> NbdClient::connect(const std::string& uri, std::string& why) {
-  Handle handle{::nbd_create()};
-  if (!handle) return nbd_failure("NBD: no handle");
-  NbdClient client{std::move(handle)};
+  OVHD_TRY(const NbdLibrary* const library, NbdLibrary::load());
+  const NbdLibrary& nbd = *library;
+  Handle handle{nbd.create(), nbd.close};
+  if (!handle) return nbd_failure(nbd.get_errno(), 0, "NBD: no handle");
+  NbdClient client{nbd, std::move(handle)};
   nbd_handle* const h = client.handle();
-  const auto failed = [&why](const char* what) {
-    const Error error = nbd_failure(what);
-    why = one_line(::nbd_get_error());
+  const auto failed = [&](const char* what) {
+    const Error error = client.failure(what);
+    why = one_line(nbd.get_error());
     return error;
   };
-  if (::nbd_add_meta_context(h, LIBNBD_CONTEXT_BASE_ALLOCATION) == -1 ||
-      ::nbd_set_uri_allow_transports(h, LIBNBD_ALLOW_TRANSPORT_TCP | LIBNBD_ALLOW_TRANSPORT_UNIX) ==
+  if (nbd.add_meta_context(h, LIBNBD_CONTEXT_BASE_ALLOCATION) == -1 ||
+      nbd.set_uri_allow_transports(h, LIBNBD_ALLOW_TRANSPORT_TCP | LIBNBD_ALLOW_TRANSPORT_UNIX) ==
           -1) {
     return failed("NBD: setting up");
   }
-  if (::nbd_aio_connect_uri(h, uri.c_str()) == -1) return failed("NBD: connecting");
+  if (nbd.aio_connect_uri(h, uri.c_str()) == -1) return failed("NBD: connecting");
   const auto deadline = std::chrono::steady_clock::now() + kHandshake;
-  while (::nbd_aio_is_connecting(h) == 1) {
+  while (nbd.aio_is_connecting(h) == 1) {
     if (std::chrono::steady_clock::now() >= deadline) {
       return nbd_failure(ETIMEDOUT, 0, "NBD: the server does not finish the handshake");
     }
-    if (::nbd_poll(h, kPollMs) == -1) return failed("NBD: handshake");
+    if (nbd.poll(h, kPollMs) == -1) return failed("NBD: handshake");
   }
-  if (::nbd_aio_is_ready(h) != 1) return failed("NBD: handshake");
+  if (nbd.aio_is_ready(h) != 1) return failed("NBD: handshake");
   OVHD_CHECK(client.learn());
   return client;
 }
 
 Status NbdClient::learn() noexcept {
   nbd_handle* const h = handle();
-  const std::int64_t size = ::nbd_get_size(h);
-  const std::int64_t minimum = ::nbd_get_block_size(h, LIBNBD_SIZE_MINIMUM);
-  const std::int64_t maximum = ::nbd_get_block_size(h, LIBNBD_SIZE_MAXIMUM);
-  if (size < 0 || minimum < 0 || maximum < 0) return nbd_failure("NBD: sizes of the export");
+  const std::int64_t size = nbd_->get_size(h);
+  const std::int64_t minimum = nbd_->get_block_size(h, LIBNBD_SIZE_MINIMUM);
+  const std::int64_t maximum = nbd_->get_block_size(h, LIBNBD_SIZE_MAXIMUM);
+  if (size < 0 || minimum < 0 || maximum < 0) return failure("NBD: sizes of the export");
   if (static_cast<std::uint64_t>(size) > kLargestExport) return fails("NBD: size of the export");
   const auto block = static_cast<std::uint64_t>(std::max<std::int64_t>(minimum, 1));
   if (!std::has_single_bit(block) || block > kLargestMinimum) {
@@ -97,31 +101,30 @@ Status NbdClient::learn() noexcept {
   export_ = {.size = static_cast<std::uint64_t>(size),
              .minimum_block = static_cast<std::uint32_t>(block),
              .maximum_block = most,
-             .read_only = offers(::nbd_is_read_only(h)),
-             .flush = offers(::nbd_can_flush(h)),
-             .zero = offers(::nbd_can_zero(h)),
-             .trim = offers(::nbd_can_trim(h)),
-             .block_status = offers(::nbd_can_meta_context(h, LIBNBD_CONTEXT_BASE_ALLOCATION))};
+             .read_only = offers(nbd_->is_read_only(h)),
+             .flush = offers(nbd_->can_flush(h)),
+             .zero = offers(nbd_->can_zero(h)),
+             .block_status = offers(nbd_->can_meta_context(h, LIBNBD_CONTEXT_BASE_ALLOCATION))};
   return Ok{};
 }
 
 bool NbdClient::alive() const noexcept {
-  return handle_ && ::nbd_aio_is_dead(handle()) != 1 && ::nbd_aio_is_closed(handle()) != 1;
+  return handle_ && nbd_->aio_is_dead(handle()) != 1 && nbd_->aio_is_closed(handle()) != 1;
 }
 
 Readiness NbdClient::readiness() const noexcept {
   if (!alive()) return {};
-  const unsigned direction = ::nbd_aio_get_direction(handle());
+  const unsigned direction = nbd_->aio_get_direction(handle());
   unsigned events = 0;
   if ((direction & LIBNBD_AIO_DIRECTION_READ) != 0) events |= POLLIN;
   if ((direction & LIBNBD_AIO_DIRECTION_WRITE) != 0) events |= POLLOUT;
-  return {.descriptor = ::nbd_aio_get_fd(handle()), .events = static_cast<short>(events)};
+  return {.descriptor = nbd_->aio_get_fd(handle()), .events = static_cast<short>(events)};
 }
 
 bool NbdClient::pump() noexcept {
   if (!alive()) return false;
   // -1 is a connection that has died: its commands have then ended through their callbacks.
-  const bool moved = ::nbd_poll(handle(), 0) != 0;
+  const bool moved = nbd_->poll(handle(), 0) != 0;
   if (moved) expect();
   return moved;
 }
@@ -135,16 +138,16 @@ Status NbdClient::wait_for(const bool& done) noexcept {
   while (!done) {
     if (!alive()) return nbd_failure(ENOTCONN, 0, "NBD: the connection is gone");
     if (stalled()) return nbd_failure(ETIMEDOUT, 0, "NBD: the server hangs");
-    if (::nbd_poll(handle(), kPollMs) == 1) expect();
+    if (nbd_->poll(handle(), kPollMs) == 1) expect();
   }
   return Ok{};
 }
 
 void NbdClient::disconnect() noexcept {
-  if (!alive() || ::nbd_aio_disconnect(handle(), 0) == -1) return;
+  if (!alive() || nbd_->aio_disconnect(handle(), 0) == -1) return;
   const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds{5};
   while (alive() && std::chrono::steady_clock::now() < deadline) {
-    if (::nbd_poll(handle(), kPollMs) == -1) break;
+    if (nbd_->poll(handle(), kPollMs) == -1) break;
   }
 }
 

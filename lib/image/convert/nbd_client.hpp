@@ -1,8 +1,6 @@
 /// A connection to an NBD server through libnbd: connecting, sizes, waiting with deadlines.
 #pragma once
 
-#include <libnbd.h>
-
 #include <chrono>
 #include <cstdint>
 #include <memory>
@@ -10,6 +8,7 @@
 #include <string>
 #include <string_view>
 
+#include "image/convert/nbd_library.hpp"
 #include "io/readiness.hpp"
 
 namespace openvhd {
@@ -25,7 +24,6 @@ struct NbdExport {
   bool read_only = false;
   bool flush = false;
   bool zero = false;
-  bool trim = false;
   bool block_status = false;
 };
 
@@ -41,6 +39,7 @@ class NbdClient {
   static Result<NbdClient> connect(const std::string& uri, std::string& why);
 
   const NbdExport& about() const noexcept { return export_; }
+  const NbdLibrary& library() const noexcept { return *nbd_; }
   /// Null once dropped.
   nbd_handle* handle() const noexcept { return handle_.get(); }
   bool alive() const noexcept;
@@ -60,20 +59,21 @@ class NbdClient {
   void disconnect() noexcept;
 
  private:
-  struct Close {
-    void operator()(nbd_handle* handle) const noexcept { ::nbd_close(handle); }
-  };
-  using Handle = std::unique_ptr<nbd_handle, Close>;
-  explicit NbdClient(Handle handle) noexcept : handle_{std::move(handle)} { expect(); }
+  using Handle = std::unique_ptr<nbd_handle, decltype(&::nbd_close)>;
+  NbdClient(const NbdLibrary& library, Handle handle) noexcept
+      : nbd_{&library}, handle_{std::move(handle)} {
+    expect();
+  }
   Status learn() noexcept;
+  Error failure(const char* what) const noexcept;
 
+  const NbdLibrary* nbd_;
   Handle handle_;
   NbdExport export_;
   std::chrono::steady_clock::time_point last_sign_{};
 };
 
-/// The error of the libnbd call that has just failed, or of a command that ended with `code`.
-Error nbd_failure(const char* what) noexcept;
+/// The error of something that ended with `code`, an errno, or 0 where libnbd has none.
 Error nbd_failure(int code, std::uint64_t at, const char* what) noexcept;
 
 }  // namespace openvhd

@@ -7,12 +7,9 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include <algorithm>
 #include <chrono>
-#include <cstdlib>
 #include <cstring>
 #include <filesystem>
-#include <sstream>
 #include <thread>
 
 #include "base/fd.hpp"
@@ -46,39 +43,6 @@ bool answers(const std::string& path) {
 
 }  // namespace
 
-TempDirectory::TempDirectory() {
-  std::string name = fs::temp_directory_path() / "openvhd-XXXXXX";
-  path_ = ::mkdtemp(name.data()) == nullptr ? std::string{} : name;
-}
-
-TempDirectory::~TempDirectory() {
-  std::error_code ignored;
-  if (!path_.empty()) fs::remove_all(path_, ignored);
-}
-
-std::vector<std::string> TempDirectory::names() const {
-  std::vector<std::string> all;
-  for (const auto& entry : fs::directory_iterator{path_}) all.push_back(entry.path().filename());
-  std::ranges::sort(all);
-  return all;
-}
-
-bool has_program(const std::string& program) {
-  const char* const path = std::getenv("PATH");
-  std::stringstream parts{path == nullptr ? "" : path};
-  for (std::string part; std::getline(parts, part, ':');) {
-    if (::access((part + "/" + program).c_str(), X_OK) == 0) return true;
-  }
-  return false;
-}
-
-int run_program(const std::vector<std::string>& command) {
-  int status = 0;
-  const pid_t pid = spawn(command);
-  if (pid < 0 || ::waitpid(pid, &status, 0) != pid || !WIFEXITED(status)) return -1;
-  return WEXITSTATUS(status);
-}
-
 std::unique_ptr<NbdServer> NbdServer::start(std::vector<std::string> command, std::string socket) {
   const pid_t pid = spawn(command);
   if (pid < 0) return nullptr;
@@ -93,17 +57,17 @@ std::unique_ptr<NbdServer> NbdServer::start(std::vector<std::string> command, st
   return nullptr;
 }
 
-std::unique_ptr<NbdServer> NbdServer::nbdkit(const TempDirectory& in,
+std::unique_ptr<NbdServer> NbdServer::nbdkit(const TempDir& in,
                                              const std::vector<std::string>& arguments) {
-  const std::string socket = in.file("nbd.sock");
+  const std::string socket = in / "nbd.sock";
   std::vector<std::string> command{"nbdkit", "-f", "--exit-with-parent", "-U", socket};
   command.insert(command.end(), arguments.begin(), arguments.end());
   return start(std::move(command), socket);
 }
 
-std::unique_ptr<NbdServer> NbdServer::qemu_nbd(const TempDirectory& in,
+std::unique_ptr<NbdServer> NbdServer::qemu_nbd(const TempDir& in,
                                                const std::vector<std::string>& arguments) {
-  const std::string socket = in.file("qemu.sock");
+  const std::string socket = in / "qemu.sock";
   std::vector<std::string> command{"qemu-nbd", "-t", "-e", "4", "-k", socket};
   command.insert(command.end(), arguments.begin(), arguments.end());
   return start(std::move(command), socket);

@@ -10,6 +10,7 @@
 #include "image/convert/endpoint_nbd.hpp"
 #include "image/convert/fake_endpoint.hpp"
 #include "image/convert/nbd_server.hpp"
+#include "support/program.hpp"
 
 namespace openvhd {
 namespace {
@@ -17,14 +18,14 @@ namespace {
 using test::FakeEndpoint;
 using test::NbdServer;
 using test::pattern;
-using test::TempDirectory;
+using test::TempDir;
 
 constexpr std::uint64_t kMiB = 1 << 20;
 
 class Nbd : public testing::Test {
  protected:
   void SetUp() override {
-    if (!test::has_program("nbdkit")) GTEST_SKIP() << "nbdkit is not installed";
+    if (!test::have_program("nbdkit")) GTEST_SKIP() << "nbdkit is not installed";
   }
   std::unique_ptr<NbdServer> serve(const std::vector<std::string>& arguments) {
     auto server = NbdServer::nbdkit(directory_, arguments);
@@ -62,7 +63,7 @@ class Nbd : public testing::Test {
     return bytes;
   }
 
-  TempDirectory directory_;
+  TempDir directory_;
 };
 
 TEST_F(Nbd, WhatIsWrittenReadsBack) {
@@ -150,7 +151,7 @@ TEST_F(Nbd, AReadOnlyExportIsNoTarget) {
 TEST_F(Nbd, AMissingServerIsNotFoundAtOnce) {
   std::string why;
   const auto target =
-      NbdEndpoint::open("nbd+unix:///?socket=" + directory_.file("none"), {.write = true}, why);
+      NbdEndpoint::open("nbd+unix:///?socket=" + (directory_ / "none"), {.write = true}, why);
   ASSERT_FALSE(target);
   EXPECT_EQ(target.error().code, Errc::not_found);
   EXPECT_FALSE(why.empty());
@@ -215,17 +216,17 @@ TEST_F(Nbd, AServerThatDiesEndsTheCopy) {
 }
 
 TEST_F(Nbd, Qcow2ComesThroughQemuNbd) {
-  if (!test::has_program("qemu-nbd") || !test::has_program("qemu-img")) {
+  if (!test::have_program("qemu-nbd") || !test::have_program("qemu-img")) {
     GTEST_SKIP() << "qemu-utils is not installed";
   }
   const auto bytes = bytes_with_holes(16 * kMiB);
-  const std::string raw = directory_.file("disk.raw");
+  const std::string raw = (directory_ / "disk.raw");
   {
     std::ofstream out{raw, std::ios::binary};
     for (const std::byte b : bytes) out.put(static_cast<char>(b));
   }
-  const std::string qcow2 = directory_.file("disk.qcow2");
-  ASSERT_EQ(test::run_program({"qemu-img", "convert", "-O", "qcow2", raw, qcow2}), 0);
+  const std::string qcow2 = (directory_ / "disk.qcow2");
+  ASSERT_EQ(test::run_program({"qemu-img", "convert", "-O", "qcow2", raw, qcow2}).exit_code, 0);
   const auto server = NbdServer::qemu_nbd(directory_, {"-r", "-f", "qcow2", qcow2});
   ASSERT_TRUE(server);
   EXPECT_TRUE(contents(*server) == bytes);

@@ -117,13 +117,14 @@ TEST(Pipeline, SmallTransfersOfAServerAreRespected) {
 TEST(Pipeline, EveryFailureStopsTheCopyWithNothingOnItsWay) {
   const Error error{.code = Errc::io, .sys_errno = EIO, .what = "injected"};
   const Error full{.code = Errc::no_space, .sys_errno = ENOSPC, .what = "injected"};
-  for (unsigned at = 0; at < 24; ++at) {
+  const auto bytes = pattern(12 * kMiB, 1);
+  for (unsigned at = 0; at < 12; ++at) {
     for (const bool of_source : {true, false}) {
-      FakeEndpoint source{pattern(24 * kMiB, 1)};
-      FakeEndpoint target{std::vector<std::byte>(24 * kMiB)};
+      FakeEndpoint source{bytes};
+      FakeEndpoint target{std::vector<std::byte>(bytes.size())};
       target.traits().ordered = at % 2 == 0;
       (of_source ? source : target).fail_after(at, of_source ? error : full);
-      CopyPipeline copy{source, target, {.length = 24 * kMiB, .total = 24 * kMiB, .depth = 4}};
+      CopyPipeline copy{source, target, {.length = 12 * kMiB, .total = 12 * kMiB, .depth = 4}};
       const auto counts = copy.run();
       ASSERT_FALSE(counts);
       EXPECT_EQ(counts.error().code, of_source ? Errc::io : Errc::no_space);
@@ -149,15 +150,15 @@ class StopAfter final : public Progress {
 };
 
 TEST(Pipeline, ACancelledCopyEndsWithNothingOnItsWay) {
-  for (unsigned calls = 0; calls < 30; ++calls) {
-    Disk disk{20 * kMiB};
-    FakeEndpoint target{std::vector<std::byte>(20 * kMiB)};
+  Disk disk{8 * kMiB};
+  for (unsigned calls = 0; calls < 14; ++calls) {
+    FakeEndpoint target{std::vector<std::byte>(8 * kMiB)};
     StopAfter progress{calls};
     CopyPipeline copy{
-        disk.source, target, {.length = 20 * kMiB, .total = 20 * kMiB, .progress = &progress}};
+        disk.source, target, {.length = 8 * kMiB, .total = 8 * kMiB, .progress = &progress}};
     const auto counts = copy.run();
     if (counts) {
-      EXPECT_EQ(progress.last(), 20 * kMiB);
+      EXPECT_EQ(progress.last(), 8 * kMiB);
     } else {
       EXPECT_EQ(counts.error().code, Errc::cancelled);
     }
