@@ -1,6 +1,7 @@
 # openvhd_fuzz_target(NAME SOURCES ... LINKS ... [SEEDS folder]): a program around an
-# LLVMFuzzerTestOneInput. With OPENVHD_FUZZ it is libFuzzer's; otherwise it runs the inputs that
-# it is given. Either way one test runs it over its seeds (label "fuzz").
+# LLVMFuzzerTestOneInput. With OPENVHD_FUZZ it is libFuzzer's; otherwise it runs inputs that it is
+# given. Either way one test runs it over its seeds, and one over random inputs that are the same
+# every time (label "fuzz").
 set(openvhd_replay_main ${CMAKE_CURRENT_LIST_DIR}/../tests/support/fuzz_replay_main.cpp)
 
 function(openvhd_fuzz_target name)
@@ -10,13 +11,19 @@ function(openvhd_fuzz_target name)
   target_link_libraries(${name} PRIVATE ${FUZZ_LINKS})
   if(OPENVHD_FUZZ)
     target_link_options(${name} PRIVATE -fsanitize=fuzzer)
+    set(inputs -runs=1000 -seed=1)
     set(once -runs=0)
   else()
     target_sources(${name} PRIVATE ${openvhd_replay_main})
+    set(inputs --random 1000)
     set(once "")
   endif()
-  add_test(NAME ${name}.seeds COMMAND ${name} ${once} ${FUZZ_SEEDS})
-  set_tests_properties(${name}.seeds PROPERTIES LABELS fuzz)
+  add_test(NAME ${name}.fixed_inputs COMMAND ${name} ${inputs})
+  set_tests_properties(${name}.fixed_inputs PROPERTIES LABELS fuzz TIMEOUT 300)
+  if(FUZZ_SEEDS)
+    add_test(NAME ${name}.seeds COMMAND ${name} ${once} ${FUZZ_SEEDS})
+    set_tests_properties(${name}.seeds PROPERTIES LABELS fuzz TIMEOUT 300)
+  endif()
   set_property(GLOBAL APPEND PROPERTY OPENVHD_FUZZ_TARGETS ${name})
   # scripts/test.sh finds them there.
   set_target_properties(${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${PROJECT_BINARY_DIR}/fuzz)
