@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "base/try.hpp"
+#include "image/convert/convert_sparse.hpp"
 #include "image/convert/disk_side.hpp"
 #include "image/convert/endpoint_disk.hpp"
 #include "image/convert/endpoint_nbd.hpp"
@@ -107,8 +108,11 @@ Status ConvertTarget::commit() {
   }
   OVHD_CHECK(endpoint_->finish());
   endpoint_.reset();
+  const bool sparse = disk_ != nullptr && create_.type == DiskType::dynamic && !create_.no_sparse;
   disk_.reset();
-  if (file_) OVHD_CHECK(file_->commit());
+  if (!file_) return Ok{};
+  if (sparse) OVHD_CHECK(give_back_unwritten(file_->file()));
+  OVHD_CHECK(file_->commit());
   return Ok{};
 }
 
