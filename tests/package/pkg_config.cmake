@@ -13,4 +13,5 @@ separate_arguments(flags UNIX_COMMAND "${flags}")
 execute_process(COMMAND ${COMPILER} -std=c++20 ${SOURCE} -o ${OUTPUT} ${flags}
   COMMAND_ERROR_IS_FATAL ANY)
 set(ENV{LD_LIBRARY_PATH} ${LIBRARY_PATH})
-execute_process(COMMAND ${OUTPUT} COMMAND_ERROR_IS_FATAL ANY)
+get_filename_component(folder ${OUTPUT} DIRECTORY)
+execute_process(COMMAND ${OUTPUT} WORKING_DIRECTORY ${folder} COMMAND_ERROR_IS_FATAL ANY)
