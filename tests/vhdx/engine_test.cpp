@@ -190,6 +190,24 @@ TEST(VhdxEngine, APartialBlockBecomesFullWhenItsLastSectorIsWritten) {
   EXPECT_EQ(sim.entry(0) & kStateBits, 6u);
 }
 
+TEST(VhdxEngine, BitsFromAnEarlierLifeOfABlockDoNotCount) {
+  const EngineShape shape{.has_parent = true};
+  const auto store = make_image(shape);
+  {
+    OpenEngine image{store, shape};
+    ASSERT_TRUE(image.write(4096, filled(4096, 1)));
+    ASSERT_TRUE(image.close());
+  }
+  store_entry(store, shape, 0, 0);  // NOT_PRESENT again: what its bits say is void
+  SimEngine sim{shape, store};
+  ASSERT_TRUE(sim->write(0, filled(512, 2)));
+  EXPECT_EQ(bytes_at(sim.image(), 4096, 512)[0], OpenEngine::parent_byte(4096));
+  ASSERT_TRUE(sim->close());
+  sim.reopen(false);
+  EXPECT_EQ(bytes_at(sim.image(), 4096, 512)[0], OpenEngine::parent_byte(4096));
+  EXPECT_EQ(bytes_at(sim.image(), 0, 512), filled(512, 2));
+}
+
 TEST(VhdxEngine, BitsOfSectorsAreLowBitFirst) {
   const EngineShape shape{.has_parent = true};
   SimEngine sim{shape};
