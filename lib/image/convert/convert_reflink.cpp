@@ -12,6 +12,7 @@ namespace {
 constexpr std::uint64_t kAlignment = 4096;         // the block of XFS and btrfs, as they come
 constexpr std::uint64_t kMostAtOnce = 256 * kMiB;  // between two looks at progress
 constexpr std::size_t kMostRanges = 65536;         // after that the rest is copied
+constexpr std::uint64_t kFirstTry = 1 * kMiB;      // placed before sharing is known to work
 
 class Cloner {
  public:
@@ -98,8 +99,11 @@ Status Cloner::clone_data(const MapEntry& from, std::uint64_t at) {
   leaf_.enter(ticket);
   Status outcome{Ok{}};
   MapEntry left = from;
-  while (left.length != 0 && outcome) {
-    const auto placed = place({at}, left.length);
+  // What is placed stays allocated: where sharing does not work, the rest is not placed, so that
+  // the copy can leave zeros out.
+  while (left.length != 0 && outcome && works_) {
+    const bool proved = done_.bytes != 0;
+    const auto placed = place({at}, proved ? left.length : std::min(left.length, kFirstTry));
     if (!placed) {
       outcome = placed.error();
       break;
@@ -110,6 +114,7 @@ Status Cloner::clone_data(const MapEntry& from, std::uint64_t at) {
     left.host_offset = left.host_offset + done;
     left.length -= done;
   }
+  if (outcome) leave(at, left.length);
   leaf_.leave(ticket);
   return outcome;
 }
