@@ -49,7 +49,7 @@ class Convert(Case):
 
     def test_zeros_take_no_space(self):
         source = self.raw()
-        for options in (("--no-reflink",),):
+        for options in ((), ("--no-reflink",)):
             target = self.path("a.vhdx")
             report = self.run_tool("convert", source, target, "--from", "raw", "--block-size",
                                    "1M", "--overwrite", "--json", *options).json()
