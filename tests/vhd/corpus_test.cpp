@@ -80,11 +80,18 @@ class VhdCorpus : public testing::Test {
   Json entries_;
 };
 
+/// Larger disks are read here, and hashed in tests/corpus.
+constexpr std::uint64_t kMostHashed = std::uint64_t{600} << 20;
+
 void expect_contents(const Json& content, Disk& disk) {
-  if (content.contains("sha256")) {
-    EXPECT_EQ(disk.sha256(disk.size()), content["sha256"]);
+  const bool whole = content.contains("sha256");
+  const std::uint64_t bytes =
+      whole ? disk.size() : content["sha256_first_bytes"].get<std::uint64_t>();
+  if (bytes <= kMostHashed) {
+    EXPECT_EQ(disk.sha256(bytes), content[whole ? "sha256" : "sha256_first"]);
   } else {
-    EXPECT_EQ(disk.sha256(content["sha256_first_bytes"]), content["sha256_first"]);
+    std::printf("not hashed: %llu bytes\n", static_cast<unsigned long long>(bytes));
+    EXPECT_TRUE(read_through(disk));
   }
 }
 
