@@ -58,6 +58,25 @@ TEST(VhdxOpenDoor, WithoutALogNothingCanBeWritten) {
   EXPECT_EQ(opened.error().code, Errc::unsupported);
 }
 
+TEST(VhdxOpenDoor, ALogThatCouldNotBeReplayedIsNotWritten) {
+  for (const std::uint32_t mebibytes : {256u, 257u}) {
+    SCOPED_TRACE(mebibytes);
+    Image image;
+    for (BuiltHeader& header : image.headers) {
+      header.log_at = 5 * kMegabyte;
+      header.log_length = static_cast<std::uint32_t>(mebibytes * kMegabyte);
+    }
+    image.file_bytes = (5 + mebibytes) * kMegabyte;
+    EXPECT_TRUE(open_store(image.build(), false, false));
+    const auto opened = open_store(image.build(), true, true);
+    ASSERT_EQ(bool{opened}, mebibytes == 256);
+    if (opened) continue;
+    EXPECT_EQ(opened.error().code, Errc::unsupported);
+    EXPECT_EQ(opened.error().where.value, 5 * kMegabyte);
+    EXPECT_NE(std::string{opened.error().what}.find("D6"), std::string::npos);
+  }
+}
+
 TEST(VhdxOpenDoor, AChildTellsItsParent) {
   Image image;
   image.add_parent({{"parent_linkage", "{" + kLogGuid + "}"}, {"relative_path", ".\\p.vhdx"}});
