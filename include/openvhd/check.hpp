@@ -63,7 +63,8 @@ struct RepairResult {
 /// A healthy image is not touched. Errors as check(), and read_only, no_space.
 Result<RepairResult> repair(const std::string& path, const CheckOptions& options);
 
-/// Puts back what repair() changed, and removes the undo file.
+/// Puts back what repair() changed, and removes the undo file. Errors as check(), and mismatch
+/// when the image was changed after the repair: then nothing is written.
 Status undo_repair(const std::string& path);
 
 struct ReplayResult {

@@ -162,6 +162,7 @@ Result<RepairResult> repair(const std::string& path, const CheckOptions& options
                                              : vhd::repair(*recorder, system_host(), out.actions);
   if (!done) return done.error();
   OVHD_CHECK(file->sync());
+  OVHD_CHECK(recorder->seal());
   OVHD_TRY(out.after, check_one(*file, path, options));
   return out;
 }

@@ -4,6 +4,7 @@
 #include <array>
 #include <cerrno>
 #include <cstddef>
+#include <optional>
 
 #include "base/checked.hpp"
 #include "base/crc32c.hpp"
@@ -16,6 +17,7 @@ namespace {
 constexpr std::uint64_t kPage = 4096;
 constexpr std::uint64_t kRecord = 2 * kPage;  // a page for the description, a page of bytes
 constexpr Le64 kSignature{std::uint64_t{0x6f646e7564687667}};
+constexpr Le64 kSealSignature{std::uint64_t{0x6c6165736f646e75}};
 constexpr std::uint32_t kVersion = 1;
 
 struct UndoHeader {
@@ -54,19 +56,70 @@ bool changes_bytes(IoCommand::Kind kind) {
          kind == IoCommand::Kind::punch;
 }
 
-/// Returns false at the first record that is torn or missing: what follows was never needed,
-/// since a page is changed only after its record is durable.
-Result<bool> put_back_record(File& target, File& undo, std::uint64_t index,
-                             std::uint64_t target_size) {
+struct UndoSeal {
+  Le64 signature;
+  Le64 records;
+  Le64 target_size;
+  Le32 pages_checksum;  // CRC-32C of the saved pages, in the order of the records, as they are now
+  Le32 checksum;        // CRC-32C of the fields before
+};
+static_assert(OnDisk<UndoSeal, 32>);
+
+std::uint32_t seal_checksum(const UndoSeal& seal) {
+  return crc32c(bytes_of(seal).first(offsetof(UndoSeal, checksum)));
+}
+
+/// A page as it was.
+struct SavedPage {
+  FileOffset at{};
+  std::size_t length = 0;
+  std::array<std::byte, kPage> bytes{};
+};
+
+/// Empty at the first record that is torn or missing: what follows was never needed, since a page
+/// is changed only after its record is durable.
+Result<std::optional<SavedPage>> read_record(File& undo, std::uint64_t index,
+                                             std::uint64_t size_before) {
   std::array<std::byte, kRecord> both{};
   OVHD_TRY(const std::size_t got, undo.read_some(record_at(index), both));
-  if (got != both.size()) return false;
+  if (got != both.size()) return std::optional<SavedPage>{};
   const auto record = load<UndoRecord>(both);
-  if (record.length > kPage || !range_fits(record.offset, record.length, target_size)) return false;
+  if (record.length > kPage || !range_fits(record.offset, record.length, size_before)) {
+    return std::optional<SavedPage>{};
+  }
   const auto bytes = std::span{both}.subspan(kPage, record.length);
-  if (record.checksum != record_checksum(record, bytes)) return false;
-  OVHD_CHECK(target.write_all({record.offset}, bytes));
-  return true;
+  if (record.checksum != record_checksum(record, bytes)) return std::optional<SavedPage>{};
+  SavedPage page{.at = {record.offset}, .length = record.length};
+  std::ranges::copy(bytes, page.bytes.begin());
+  return std::optional{page};
+}
+
+/// Adds a page of the target, as it is now, to a checksum; what lies past its end counts as none.
+Result<std::uint32_t> add_page(File& target, const FileOffset at, std::size_t length,
+                               std::uint32_t checksum) {
+  std::array<std::byte, kPage> now{};
+  OVHD_TRY(const std::size_t got, target.read_some(at, std::span{now}.first(length)));
+  return crc32c(std::span{now}.first(got), checksum);
+}
+
+Error changed_since() {
+  return {.code = Errc::mismatch,
+          .what = "the image was changed after the repair, which can no longer be undone"};
+}
+
+/// Whether the target is as the repair left it, when that was sealed.
+Status check_seal(File& target, File& undo, std::uint64_t records, std::uint32_t pages_checksum) {
+  std::array<std::byte, sizeof(UndoSeal)> bytes{};
+  OVHD_TRY(const std::size_t got, undo.read_some(record_at(records), bytes));
+  const auto seal = load<UndoSeal>(bytes);
+  if (got != bytes.size() || seal.signature != kSealSignature ||
+      seal.checksum != seal_checksum(seal)) {
+    return Ok{};  // cut short: what there is goes back
+  }
+  OVHD_TRY(const std::uint64_t size, target.size());
+  if (seal.records != records || seal.target_size != size) return changed_since();
+  if (seal.pages_checksum != pages_checksum) return changed_since();
+  return Ok{};
 }
 
 }  // namespace
@@ -94,12 +147,44 @@ Status UndoFile::put_back(File& target, File& undo) {
       header.checksum != header_checksum(header)) {
     return Error{.code = Errc::corrupt, .what = "undo file header"};
   }
+  std::uint64_t records = 0;
+  std::uint32_t pages_checksum = 0;
+  for (;; ++records) {
+    OVHD_TRY(const auto page, read_record(undo, records, header.target_size));
+    if (!page) break;
+    OVHD_TRY(pages_checksum, add_page(target, page->at, page->length, pages_checksum));
+  }
+  OVHD_CHECK(check_seal(target, undo, records, pages_checksum));
   OVHD_CHECK(target.set_size(header.target_size));
-  for (std::uint64_t index = 0;; ++index) {
-    OVHD_TRY(const bool more, put_back_record(target, undo, index, header.target_size));
-    if (!more) break;
+  for (std::uint64_t index = 0; index < records; ++index) {
+    OVHD_TRY(const auto page, read_record(undo, index, header.target_size));
+    if (!page) return Error{.code = Errc::corrupt, .what = "undo file changed while it was read"};
+    OVHD_CHECK(target.write_all(page->at, std::span{page->bytes}.first(page->length)));
   }
   return target.sync();
+}
+
+Status UndoFile::seal() noexcept {
+  UndoSeal seal{.signature = kSealSignature,
+                .records = Le64{records_},
+                .target_size = {},
+                .pages_checksum = {},
+                .checksum = {}};
+  std::uint32_t pages_checksum = 0;
+  for (std::uint64_t index = 0; index < records_; ++index) {
+    OVHD_TRY(const auto page, read_record(*undo_, index, size_before_));
+    if (!page)
+      return Error{.code = Errc::corrupt, .what = "undo file changed while it was written"};
+    OVHD_TRY(pages_checksum, add_page(target_, page->at, page->length, pages_checksum));
+  }
+  OVHD_TRY(const std::uint64_t size, target_.size());
+  seal.target_size = size;
+  seal.pages_checksum = pages_checksum;
+  seal.checksum = seal_checksum(seal);
+  std::array<std::byte, kPage> block{};
+  store(std::span{block}, seal);
+  OVHD_CHECK(undo_->write_all(record_at(records_), block));
+  return undo_->sync();
 }
 
 std::int32_t UndoFile::execute(const IoCommand& command) noexcept {

@@ -11,16 +11,23 @@ namespace openvhd {
 
 /// Passes commands on to `target`; before the first change of any 4 KiB page (and of the size)
 /// what was there is in the undo file, durably. Layout, little-endian: a header of 4096 bytes
-/// {signature, version 1, page size, size of the target before, CRC-32C}, then 8192 bytes per
-/// page: {offset, length, CRC-32C} padded to 4096, and the bytes.
+/// {signature, version 1, page size, size of the target before, CRC-32C}; then 8192 bytes per
+/// page: {offset, length, CRC-32C} padded to 4096, and the bytes; then, once the work is done, a
+/// seal of 4096 bytes {signature, records, size of the target after, CRC-32C of the saved pages
+/// as they are after, CRC-32C}.
 class UndoFile final : public File {
  public:
   /// Borrows `target`; `undo` is a new, empty file. Writes and syncs the header.
   static Result<std::unique_ptr<UndoFile>> make(File& target, std::unique_ptr<File> undo);
 
-  /// Puts back what `undo` holds, restores the size, syncs. An undo file
-  /// cut short by a crash is used as far as its records hold. Errors: corrupt, io.
+  /// Puts back what `undo` holds, restores the size, syncs. A sealed undo file fits only the
+  /// image as the repair left it: after any use since then this is Errc::mismatch, and nothing is
+  /// written. One without a seal is of work that was cut short, and is used as far as its records
+  /// hold. Errors also: corrupt, io.
   static Status put_back(File& target, File& undo);
+
+  /// The work is done and durable: from now on what is put back must fit what is there.
+  Status seal() noexcept;
 
   /// True once something was recorded.
   bool used() const noexcept { return records_ != 0; }

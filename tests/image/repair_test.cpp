@@ -31,6 +31,24 @@ TEST_F(RepairTest, RepairMendsABrokenHeaderAndCanBeTakenBack) {
   EXPECT_FALSE(std::filesystem::exists(file + ".undo"));
 }
 
+TEST_F(RepairTest, AnImageThatWasUsedSinceIsNotUndone) {
+  const auto file = made("d.vhdx", {.virtual_size = 8 * kMiB});
+  {
+    std::fstream damage{file, std::ios::in | std::ios::out | std::ios::binary};
+    damage.seekp(64 << 10);
+    damage << "garbage";
+  }
+  ASSERT_TRUE(repair(file, {}));
+  {
+    Disk disk = opened(file);
+    ASSERT_TRUE(disk.write({0}, filled(kMiB, 7)));
+    ASSERT_TRUE(disk.close());
+  }
+  const auto used = file_bytes(file);
+  EXPECT_EQ(undo_repair(file).error().code, Errc::mismatch);
+  EXPECT_EQ(file_bytes(file), used);
+}
+
 TEST_F(RepairTest, RepairLeavesAHealthyImageAlone) {
   for (const char* name : {"d.vhd", "d.vhdx"}) {
     const auto file = made(name, {.virtual_size = 8 * kMiB});

@@ -58,6 +58,25 @@ TEST_F(UndoFileTest, APageIsSavedOnce) {
   EXPECT_EQ(undo_store->size, after_first);
 }
 
+TEST_F(UndoFileTest, WhatWasUsedAfterTheRepairIsNotUndone) {
+  auto file = record();
+  ASSERT_TRUE(file->write_all({100}, pattern(5000, 2)));
+  ASSERT_TRUE(file->set_size(40000));
+  ASSERT_TRUE(file->seal());
+  const auto repaired = read_all(target);
+  MemoryFile undo{undo_store};
+  patch(target, 200, {1, 2, 3});
+  const auto used = read_all(target);
+  EXPECT_EQ(UndoFile::put_back(target, undo).error().code, Errc::mismatch);
+  EXPECT_EQ(read_all(target), used) << "nothing is written";
+  patch(target, 0, repaired);
+  ASSERT_TRUE(target.set_size(50000));
+  EXPECT_EQ(UndoFile::put_back(target, undo).error().code, Errc::mismatch) << "another size";
+  ASSERT_TRUE(target.set_size(40000));
+  ASSERT_TRUE(UndoFile::put_back(target, undo));
+  EXPECT_EQ(read_all(target), before);
+}
+
 TEST_F(UndoFileTest, AForeignUndoFileIsRefused) {
   MemoryFile undo;
   EXPECT_EQ(UndoFile::put_back(target, undo).error().code, Errc::corrupt);
