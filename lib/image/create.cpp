@@ -51,6 +51,7 @@ Result<Parent> open_parent(const std::string& path, const CreateOptions& options
                          .parents = options.parent_policy,
                          .report = options.report};
   OVHD_TRY(auto disk, detail::DiskState::open(options.parent, open, host));
+  OVHD_CHECK(check_depth(options.parent_policy, disk->paths().size()));
   return Parent{.disk = std::move(disk),
                 .relative = relative_to(path, options.parent),
                 .name = std::filesystem::path{options.parent}.filename().string()};

@@ -80,6 +80,18 @@ TEST_F(DiskTest, AChildReadsThroughAndHidesItsParent) {
   }
 }
 
+TEST_F(DiskTest, AChainIsMadeAsDeepAsItCanBeOpened) {
+  std::string parent = made("0.vhdx", {.virtual_size = kMiB, .block_size = kMiB});
+  for (int level = 1; level < 64; ++level) {
+    parent = made(std::to_string(level) + ".vhdx",
+                  {.type = DiskType::differencing, .block_size = kMiB, .parent = parent});
+  }
+  EXPECT_EQ(opened(parent, Access::read_only).files().size(), 64u);
+  const Status one_more =
+      create(path("64.vhdx"), {.type = DiskType::differencing, .parent = parent});
+  EXPECT_EQ(one_more.error().code, Errc::unsupported);
+}
+
 // C01: "mostly right" is wrong.
 TEST_F(DiskTest, AParentThatChangedIsRefused) {
   const auto base = made("base.vhdx", {.virtual_size = 8 * kMiB});
