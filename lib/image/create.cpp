@@ -52,8 +52,14 @@ Result<Parent> open_parent(const std::string& path, const CreateOptions& options
                          .report = options.report};
   OVHD_TRY(auto disk, detail::DiskState::open(options.parent, open, host));
   OVHD_CHECK(check_depth(options.parent_policy, disk->paths().size()));
+  const std::string way = relative_to(path, options.parent);
+  if (options.report != nullptr && way.find('\\', 2) != std::string::npos) {
+    options.report->notes.push_back(
+        "the parent lies in another directory, which an image's own word never leads to: name it, "
+        "or its directory, to open the child");
+  }
   return Parent{.disk = std::move(disk),
-                .relative = relative_to(path, options.parent),
+                .relative = way,
                 .name = std::filesystem::path{options.parent}.filename().string()};
 }
 

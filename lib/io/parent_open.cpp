@@ -142,23 +142,43 @@ void keep_worse(std::optional<Error>& kept, const Error& error) noexcept {
   if (!kept || (kept->code == Errc::not_found && error.code != Errc::not_found)) kept = error;
 }
 
+/// A name to look for.
+struct Candidate {
+  std::string name;
+  bool only_trusted = false;  ///< In the directories that the operator named, not beside the child.
+};
+
+/// The last component of a path that leads elsewhere: where the operator has named directories,
+/// the file is looked for there, whatever way the image would take to it.
+Result<std::string> last_component(std::string_view proposed) {
+  const std::size_t separator = proposed.find_last_of("/\\");
+  if (separator == std::string_view::npos) return refused("parent path: no directory (f.4)");
+  return plain_parent_name(proposed.substr(separator + 1));
+}
+
 /// The names that rule 2 leaves, each once.
-std::vector<std::string> plain_names(const ParentRequest& request, std::optional<Error>& failure,
-                                     std::vector<std::string>& notes) {
-  std::vector<std::string> names;
+std::vector<Candidate> plain_names(const ParentRequest& request, std::optional<Error>& failure,
+                                   std::vector<std::string>& notes) {
+  std::vector<Candidate> names;
+  const auto add = [&](std::string name, bool only_trusted) {
+    const auto same = [&](const Candidate& c) { return c.name == name; };
+    if (std::ranges::none_of(names, same)) names.push_back({std::move(name), only_trusted});
+  };
   for (const ParentPath& proposal : request.proposals) {
     const std::string who = std::string{proposal.key} + " " + quote_for_display(proposal.text);
     if (proposal.kind != ParentPath::Kind::relative) {
       notes.push_back("ignored: " + who + ": only relative paths are followed (f.4)");
       continue;
     }
-    auto name = plain_parent_name(proposal.text);
-    if (!name) {
+    if (auto name = plain_parent_name(proposal.text)) {
+      add(*std::move(name), false);
+      continue;
+    } else {
       notes.push_back("ignored: " + who + ": " + name.error().what);
       keep_worse(failure, name.error());
-    } else if (std::ranges::find(names, *name) == names.end()) {
-      names.push_back(*std::move(name));
     }
+    if (request.policy.parent_dirs.empty()) continue;
+    if (auto name = last_component(proposal.text)) add(*std::move(name), true);
   }
   return names;
 }
@@ -196,8 +216,8 @@ Result<OpenedParent> open_parent(const ParentRequest& request, std::vector<std::
     OVHD_TRY(ImagePlace root, open_root(path));
     trusted.push_back(std::move(root));
   }
-  for (const std::string& name : names) {
-    for (std::size_t i = 0; i <= trusted.size(); ++i) {
+  for (const auto& [name, only_trusted] : names) {
+    for (std::size_t i = only_trusted ? 1 : 0; i <= trusted.size(); ++i) {
       const ImagePlace& place = i == 0 ? request.place : trusted[i - 1];
       const Root root{.directory = place.directory.get(), .path = place.path, .trusted = i > 0};
       auto file = open_candidate(request, root, name);

@@ -46,8 +46,9 @@ struct OpenedParent {
 ///
 /// With `policy.chain` the next path of it is opened and the proposals are not looked at. Without,
 /// each relative proposal that is a plain file name is looked for in the child's directory, then
-/// in `policy.parent_dirs`; the first that is there, and may be used, is it. Whether it is the
-/// right one (linkage, sizes) is for the caller to verify.
+/// in `policy.parent_dirs`; of a relative proposal that leads to another directory, the last
+/// component is looked for in `policy.parent_dirs` only. The first that is there, and may be used,
+/// is it. Whether it is the right one (linkage, sizes) is for the caller to verify.
 ///
 /// `notes` gets a line for each proposal and file that was passed over, and one for what was
 /// opened. Errors: denied (a rule forbids every proposal; `what` is the first such rule),

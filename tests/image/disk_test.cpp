@@ -92,6 +92,21 @@ TEST_F(DiskTest, AChainIsMadeAsDeepAsItCanBeOpened) {
   EXPECT_EQ(one_more.error().code, Errc::unsupported);
 }
 
+TEST_F(DiskTest, AParentInAnotherDirectoryIsFoundWhereTheOperatorSays) {
+  for (const std::string ending : {".vhd", ".vhdx"}) {
+    const auto base = made("base" + ending, {.virtual_size = 8 * kMiB});
+    std::filesystem::create_directory(folder_ / "child");
+    OpenReport report;
+    const auto child = made(
+        "child/c" + ending,
+        {.type = DiskType::differencing, .parent = base, .overwrite = true, .report = &report});
+    EXPECT_EQ(report.notes.empty(), false) << "creation says that it must be named";
+    EXPECT_EQ(Disk::open(child, {}).error().code, Errc::denied);
+    EXPECT_TRUE(Disk::open(child, {.parents = {.parent_dirs = {folder_.string()}}}));
+    EXPECT_TRUE(Disk::open(child, {.parents = {.chain = {{.path = base}}}}));
+  }
+}
+
 // C01: "mostly right" is wrong.
 TEST_F(DiskTest, AParentThatChangedIsRefused) {
   const auto base = made("base.vhdx", {.virtual_size = 8 * kMiB});
