@@ -14,6 +14,11 @@ std::optional<Error> Engine::refusal() noexcept {
 Step<Ok> Engine::ready_to_overwrite() noexcept {
   if (const auto reason = refusal()) return *reason;
   if (journal_.writing()) return Ok{};
+  // Two owners of one place, or an entry over metadata, may be anywhere in the table: an image
+  // that breaks such a rule is refused before a byte of it changes.
+  cache_.begin_call();
+  OVHD_STEP_DONE(claim_all());
+  if (damage_) return *damage_;
   return journal_.begin();
 }
 

@@ -1,3 +1,4 @@
+#include <array>
 #include <cstring>
 #include <filesystem>
 #include <fstream>
@@ -125,6 +126,44 @@ TEST_F(DiskTest, RawIsNeverGuessed) {
   auto named = Disk::open(path("d.img"), {.format = Format::raw});
   ASSERT_TRUE(named);
   EXPECT_EQ(named->geometry().virtual_size, 4096u);
+}
+
+/// Where the BAT of a VHDX begins: its entry in the first region table, found by its GUID.
+std::uint64_t bat_offset(const std::vector<std::byte>& image) {
+  constexpr std::array<unsigned char, 4> kBatGuid{0x66, 0x77, 0xc2, 0x2d};
+  for (std::size_t entry = (192 << 10) + 16;; entry += 32) {
+    if (std::memcmp(image.data() + entry, kBatGuid.data(), kBatGuid.size()) != 0) continue;
+    std::uint64_t offset = 0;
+    std::memcpy(&offset, image.data() + entry + 16, sizeof offset);
+    return offset;
+  }
+}
+
+// X14: the entries that clash need not be those of the blocks that are written.
+TEST_F(DiskTest, AnImageWithASharedBlockIsRefusedBeforeAByteOfItChanges) {
+  const auto file = made("d.vhdx", {.virtual_size = 8 * kMiB, .block_size = kMiB});
+  {
+    Disk disk = opened(file);
+    ASSERT_TRUE(disk.write({0}, filled(3 * kMiB, 5)));
+    ASSERT_TRUE(disk.close());
+  }
+  {
+    const auto bytes = file_bytes(file);
+    const std::uint64_t bat = bat_offset(bytes);
+    std::fstream damage{file, std::ios::in | std::ios::out | std::ios::binary};
+    damage.seekp(static_cast<std::streamoff>(bat + 8));
+    damage.write(reinterpret_cast<const char*>(bytes.data() + bat), 8);  // block 1 is block 0
+  }
+  const auto before = file_bytes(file);
+  {
+    Disk disk = opened(file);
+    const Status overwrite = disk.write({2 * kMiB}, filled(512, 1));
+    ASSERT_FALSE(overwrite);
+    EXPECT_EQ(overwrite.error().code, Errc::corrupt);
+    EXPECT_EQ(disk.write({7 * kMiB}, filled(512, 1)).error().code, Errc::corrupt);
+    EXPECT_EQ(disk.trim({2 * kMiB}, kMiB).error().code, Errc::corrupt);
+  }
+  EXPECT_EQ(file_bytes(file), before);
 }
 
 TEST_F(DiskTest, MapTellsDataZerosAndHoles) {
