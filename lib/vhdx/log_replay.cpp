@@ -47,6 +47,23 @@ Status collect_changes(std::span<std::byte> bytes, const LogEntry& entry, FileOf
   return Ok{};
 }
 
+// Zeros take no space from the host: one descriptor in a log of 4 KiB may name all of the file.
+Status make_changes(const LogPlan& plan, File& file) noexcept {
+  OVHD_TRY(const std::uint64_t size, file.size());
+  if (size < plan.file_bytes) OVHD_CHECK(file.set_size(plan.file_bytes));
+  std::uint64_t zeros_from = size;  // nothing behind it but what the extension left: zeros
+  for (const LogChange& change : plan.changes) {
+    if (change.bytes != nullptr) {
+      OVHD_CHECK(file.write_all(change.at, {change.bytes, kLogSectorBytes}));
+      zeros_from = std::max(zeros_from, change.at.value + kLogSectorBytes);
+    } else if (change.length != 0 && change.at.value < zeros_from) {
+      const std::uint64_t length = std::min(change.length, zeros_from - change.at.value);
+      OVHD_CHECK(file.punch(change.at, length));
+    }
+  }
+  return Ok{};
+}
+
 }  // namespace
 
 Result<LogPlan> plan_replay(File& file, const ParsedHead& head) {
@@ -97,15 +114,7 @@ Status apply_to_file(const LogPlan& plan, File& file, ParsedHead& head, Host& ho
   unsigned copy = head.current;
   // 2.2.2.1: before the first change of anything in the file.
   OVHD_CHECK(update_header(file, header, copy, {.file_write_guid = host.random_guid()}));
-  OVHD_TRY(const std::uint64_t size, file.size());
-  if (size < plan.file_bytes) OVHD_CHECK(file.set_size(plan.file_bytes));
-  for (const LogChange& change : plan.changes) {
-    if (change.bytes != nullptr) {
-      OVHD_CHECK(file.write_all(change.at, {change.bytes, kLogSectorBytes}));
-    } else if (change.length != 0) {
-      OVHD_CHECK(file.zero(change.at, change.length));
-    }
-  }
+  OVHD_CHECK(make_changes(plan, file));
   OVHD_CHECK(file.sync());
   // In both copies: with one of them lost, the other must not ask for the old log again.
   OVHD_CHECK(update_both_headers(file, header, copy, {.log_guid = Guid{}}));

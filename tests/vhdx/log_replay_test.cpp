@@ -205,6 +205,33 @@ TEST(VhdxReplay, ZeroDescriptorsZero) {
   expect_replayed(dirty(log), {0, 0, 7, 0xa5}, 2);
 }
 
+TEST(VhdxReplay, ZerosTakeNoSpaceFromTheHost) {
+  const std::uint64_t last = 4096 * kMegabyte;
+  auto log = empty_log();
+  std::size_t at =
+      put_entry(log, 0,
+                {.sequence = 1,
+                 .last = last,
+                 .writes = {write_of(0, 1),
+                            {.at = kTarget, .sector = {}, .zero_length = last - kTarget},
+                            // Behind the end of the file as it is, written and zeroed again.
+                            {.at = 9 * kMegabyte, .sector = sector_of(5)},
+                            {.at = 9 * kMegabyte + kSector, .sector = sector_of(6)},
+                            {.at = 9 * kMegabyte, .sector = {}, .zero_length = kSector}}});
+  put_entry(log, at, {.sequence = 2, .last = last, .writes = {write_of(2, 7)}});
+  const auto store = dirty(log);
+  const std::uint64_t before = store->allocated_bytes();
+  ASSERT_TRUE(load(store, true));
+  EXPECT_LE(store->allocated_bytes(), before + 2 * MemoryStore::kPageBytes);
+  MemoryFile file{store};
+  EXPECT_EQ(store->size, last);
+  EXPECT_EQ(first_byte(file, 0), 0);
+  EXPECT_EQ(first_byte(file, 2), 7);
+  EXPECT_EQ(first_byte(file, 255), 0);
+  EXPECT_EQ(read_at(file, 9 * kMegabyte, kSector), sector_of(0));
+  EXPECT_EQ(read_at(file, 9 * kMegabyte + kSector, kSector), sector_of(6));
+}
+
 TEST(VhdxReplay, TheFileIsExtendedToItsLastOffset) {
   for (const std::uint64_t last : {9 * kMegabyte, 9 * kMegabyte + 4096}) {
     auto log = empty_log();
@@ -342,7 +369,7 @@ const Refused kRefused[] = {
      }},
     {"TargetPastLastOffset", "L05",
      [](Image& i) { with_entry(i, {.writes = {{.at = 5 * kMegabyte, .sector = sector_of(0)}}}); }},
-    {"LastOffsetAbsurd", "L05", [](Image& i) { with_entry(i, {.last = std::uint64_t{1} << 60}); }},
+    {"LastOffsetAbsurd", "L06", [](Image& i) { with_entry(i, {.last = std::uint64_t{1} << 60}); }},
     {"FileTruncated", "L06", [](Image& i) { with_entry(i, {.flushed = 5 * kMegabyte + 1}); }},
     {"LogVersion7", "X03",
      [](Image& i) {
