@@ -12,12 +12,24 @@ Error broken(FileOffset at, const char* what) noexcept {
 }
 
 bool over_fixed(FileOffset at, std::uint64_t length, const EntryRules& rules) noexcept {
-  return std::ranges::any_of(rules.fixed, [&](const OwnedRange& range) {
-    return ranges_overlap(at.value, length, range.at.value, range.length);
-  });
+  return !fixed_under(rules.fixed, at, length).empty();
 }
 
 }  // namespace
+
+std::span<const OwnedRange> fixed_under(std::span<const OwnedRange> fixed, FileOffset at,
+                                        std::uint64_t length) noexcept {
+  // Disjoint and sorted by their starts, so sorted by their ends too.
+  const auto ends_before = [&](const OwnedRange& range) {
+    return range.at.value + range.length <= at.value;
+  };
+  const auto starts_before = [&](const OwnedRange& range) {
+    return range.at.value < at.value + length;
+  };
+  const auto first = std::ranges::partition_point(fixed, ends_before);
+  const auto end = std::partition_point(first, fixed.end(), starts_before);
+  return {first, end};
+}
 
 std::optional<FileOffset> soft_anchor(BatEntry entry, const EntryRules& rules) noexcept {
   const bool may_keep = entry.payload_state() == PayloadState::undefined ||

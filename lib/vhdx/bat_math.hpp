@@ -86,7 +86,12 @@ struct OwnedRange {
   std::uint64_t length = 0;  ///< Bytes.
 };
 
-/// What an entry is judged against. `fixed` is borrowed.
+/// The ranges that share bytes with [at, at + length), which does not pass 2^64. `fixed` is sorted
+/// and pairwise disjoint. Takes the logarithm of their number: a table has millions of entries.
+std::span<const OwnedRange> fixed_under(std::span<const OwnedRange> fixed, FileOffset at,
+                                        std::uint64_t length) noexcept;
+
+/// What an entry is judged against. `fixed` is borrowed, sorted, and pairwise disjoint.
 struct EntryRules {
   bool has_parent = false;
   std::uint64_t block_bytes = 0;

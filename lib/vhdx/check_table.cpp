@@ -183,8 +183,7 @@ class TableCheck {
     const std::uint64_t at = e.entry.offset().value;
     if (!(bitmap ? bitmap_has_data(e.entry) : payload_has_data(e.entry))) return;
     if (!checked_add(at, length)) return;
-    for (const OwnedRange& range : image_.fixed) {
-      if (!ranges_overlap(at, length, range.at.value, range.length)) continue;
+    for (const OwnedRange& range : fixed_under(image_.fixed, e.entry.offset(), length)) {
       judge_.fault({.id = "X07", .what = "layout: two structures overlap (2.1, X07)", .at = e.at},
                    name(e) + " and " + range.owner);
     }

@@ -2,7 +2,10 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <array>
+#include <chrono>
+#include <vector>
 
 namespace openvhd::vhdx {
 namespace {
@@ -64,6 +67,56 @@ TEST(VhdxBatMath, BitmapPlaceCountsSectorsPerChunk) {
   EXPECT_EQ(bitmap_place((1u << 23) - 1).bit, (1u << 23) - 1);
   EXPECT_EQ(bitmap_place(1u << 23).chunk, 1u);
   EXPECT_EQ(bitmap_place(1u << 23).bit, 0u);
+}
+
+TEST(VhdxBatMath, RangesUnderABlockAreFoundAsOneByOne) {
+  // With gaps of 0 to 2 MiB, of 1 to 3 MiB each.
+  std::vector<OwnedRange> fixed{{"header section", {0}, kMiB}};
+  for (std::uint64_t i = 0, at = kMiB; i < 60; ++i) {
+    const std::uint64_t length = (1 + i * 7 % 3) * kMiB;
+    at += i * 5 % 3 * kMiB;
+    fixed.push_back({"a region", {at}, length});
+    at += length;
+  }
+  for (std::uint64_t count = 0; count <= fixed.size(); ++count) {
+    const std::span<const OwnedRange> some = std::span{fixed}.first(count);
+    for (std::uint64_t at = 0; at < 200; ++at) {
+      for (const std::uint64_t length : {1u, 2u, 9u}) {
+        const auto under = [&](const OwnedRange& range) {
+          return ranges_overlap(at * kMiB, length * kMiB, range.at.value, range.length);
+        };
+        const auto found = fixed_under(some, {at * kMiB}, length * kMiB);
+        ASSERT_EQ(std::int64_t(found.size()), std::ranges::count_if(some, under));
+        ASSERT_TRUE(std::ranges::all_of(found, under));
+      }
+    }
+  }
+}
+
+// 2^26 entries under 2,047 regions, one by one, would take minutes.
+TEST(VhdxBatMath, ManyRegionsDoNotMakeEntriesSlow) {
+  std::vector<OwnedRange> fixed;
+  for (std::uint64_t i = 0; i < 2047; ++i) fixed.push_back({"a region", {i * kMiB}, kMiB});
+  EntryRules rules{.has_parent = false,
+                   .block_bytes = kMiB,
+                   .virtual_bytes = kTiB,
+                   .file_bytes = kTiB,
+                   .fixed = {}};
+  const auto best_of = [&](std::span<const OwnedRange> ranges) {
+    rules.fixed = ranges;
+    auto best = std::chrono::nanoseconds::max();
+    for (int round = 0; round < 5; ++round) {
+      const auto start = std::chrono::steady_clock::now();
+      for (std::uint64_t block = 0; block < 20000; ++block) {
+        EXPECT_TRUE(validate_payload_entry({(4096 + block) * kMiB | 6}, block, rules, {}));
+      }
+      best = std::min(best, std::chrono::nanoseconds{std::chrono::steady_clock::now() - start});
+    }
+    return best;
+  };
+  const auto few = best_of(std::span{fixed}.first(4));
+  const auto many = best_of(fixed);
+  EXPECT_LT(many.count(), 20 * few.count());
 }
 
 class VhdxEntry : public ::testing::Test {
