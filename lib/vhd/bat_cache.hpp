@@ -66,6 +66,7 @@ class BatCache {
 
   /// The bytes that the file may hold blocks below; entries beyond are out of bounds.
   void set_data_limit(std::uint64_t bytes) noexcept { data_limit_ = bytes; }
+  std::uint64_t data_limit() const noexcept { return data_limit_; }
   /// Set once an entry broke V04: nothing may be allocated or freed any more.
   const std::optional<Error>& damage() const noexcept { return damage_; }
   Error error_of(std::uint32_t block, BlockState state) const noexcept;

@@ -1,5 +1,6 @@
 // Making changes durable: data, sync, table and bitmaps, sync (V08).
 #include <algorithm>
+#include <cassert>
 
 #include "vhd/sparse_layer.hpp"
 
@@ -95,6 +96,7 @@ bool SparseLayer::punch_next() noexcept {
     if (next != end) break;
     end = next + image_.stride();
   }
+  assert(end <= table_.data_limit());
   round_.call.run(IoCommand::Kind::punch, {at}, end - at, "freed blocks: punch");
   return true;
 }
@@ -151,6 +153,10 @@ Step<Ok> SparseLayer::close(FlushTicket& ticket) noexcept {
     if (const auto* error = std::get_if<Error>(&blocked->why)) return poison(*error);
     return *blocked;
   }
+  // What was free behind the footer is gone.
+  table_.set_data_limit(tail_.limit());
+  free_ = {};
+  space_known_ = false;
   return Ok{};
 }
 

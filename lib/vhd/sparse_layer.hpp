@@ -69,6 +69,7 @@ class SparseLayer final : public ImageLayer {
 
   // Changes.
   Pending ready_to_change() noexcept;
+  bool whole_in_file(std::uint32_t start) const noexcept;
   Pending relieve() noexcept;
   void find_space() noexcept;
   void find_gaps() noexcept;

@@ -1,5 +1,6 @@
 // Changes to a sparse image: allocating, freeing and clearing blocks.
 #include <algorithm>
+#include <cassert>
 
 #include "vhd/sparse_layer.hpp"
 
@@ -23,6 +24,12 @@ Pending SparseLayer::ready_to_change() noexcept {
   if (table_.damage()) return Blocked{*table_.damage()};
   if (!space_known_) find_space();
   return std::nullopt;
+}
+
+/// False for a last block that is cut off at the end of the disk, as long as nothing was put
+/// behind it: the space of a whole block would reach over the footer.
+bool SparseLayer::whole_in_file(std::uint32_t start) const noexcept {
+  return range_fits(std::uint64_t{start} * kSectorBytes, image_.stride(), table_.data_limit());
 }
 
 std::uint64_t SparseLayer::end_of_blocks() noexcept {
@@ -130,7 +137,10 @@ Pending SparseLayer::allocate(std::uint32_t block) noexcept {
 Pending SparseLayer::pick_space(std::uint32_t& start, bool& stale) noexcept {
   start = free_.take(active_.oldest());
   stale = true;
-  if (start != FreeBlocks::kNone) return std::nullopt;
+  if (start != FreeBlocks::kNone) {
+    assert(whole_in_file(start));
+    return std::nullopt;
+  }
   std::uint64_t at = end_;
   if (aligned_) at = align_up(end_ + image_.bitmap_length, kDataAlignment) - image_.bitmap_length;
   if (!range_fits(at, image_.stride(), kMostBytes)) {
@@ -188,8 +198,10 @@ Step<Cleared> SparseLayer::clear(VirtualOffset at, std::uint64_t length, ClearKi
     if (auto blocked = allocate(spot.block)) return *blocked;
   }
   const bool whole = spot.sector == 0 && spot.sectors == sectors_in(spot.block);
-  // A batmap would go on calling a freed block full: there blocks stay and are cleared.
-  if (whole && !differencing() && !image_.has_batmap) return free_block(spot);
+  // A batmap would go on calling a freed block full: there blocks stay and are cleared. So does
+  // a block whose space nobody else could use.
+  if (whole && !differencing() && !image_.has_batmap && whole_in_file(page.entries[spot.index]))
+    return free_block(spot);
   return clear_sectors(spot, kind);
 }
 

@@ -23,9 +23,29 @@ struct Scenario {
   void (*run)(History&);
   /// Where the first block may begin, and so where the old footer is; 0: as create() lays it out.
   std::uint64_t first_block = 0;
+  /// The last block is in the file as far as the disk reaches, the footer right behind it.
+  bool short_last_block = false;
+  bool good_copy = true;
 };
 
+/// What the disk lacks of its last block, for short_last_block.
+constexpr std::uint64_t kLackingSectors = 8;
+
+Store short_last_block_image(const Scenario& scenario) {
+  SparseImage image = sparse_image({.footer = {.size = kBlocks * kBlock - kLackingSectors * 512},
+                                    .block_size = kBlock,
+                                    .blocks = {kBlocks - 1}});
+  const auto footer = image.bytes.end() - 512;
+  std::fill(footer - kBlock, footer, std::byte{0});
+  image.bytes.erase(footer - kLackingSectors * 512, footer);
+  if (!scenario.good_copy) std::fill_n(image.bytes.begin(), 512, std::byte{0});
+  const Store store = store_of(image.bytes);
+  store->capacity = scenario.capacity;
+  return store;
+}
+
 Store base_image(const Scenario& scenario) {
+  if (scenario.short_last_block) return short_last_block_image(scenario);
   if (scenario.first_block != 0) {
     SparseImage image = sparse_image(
         {.footer = {.type = scenario.type == DiskType::dynamic ? 3u : 4u, .size = kBlocks * kBlock},
@@ -110,6 +130,26 @@ void zero_over_a_parent(History& h) {
   (void)h.close();
 }
 
+void clear_a_short_last_block(History& h) {
+  constexpr std::uint64_t kLast = (kBlocks - 1) * kSectors;
+  constexpr std::uint64_t kRest = kSectors - kLackingSectors;
+  (void)h.write(kLast, 4);
+  (void)h.flush();
+  (void)h.clear(kLast, kRest, ClearKind::trim);
+  (void)h.flush();
+  (void)h.write(kLast + 2, kRest - 2);
+  (void)h.flush();
+  (void)h.clear(kLast, kRest, ClearKind::zero);
+  (void)h.write(1, 3);  // the footer moves, and with it room for the whole block
+  (void)h.flush();
+  (void)h.write(kLast, 5);
+  (void)h.clear(kLast, kRest, ClearKind::trim);
+  (void)h.flush();
+  (void)h.write(2 * kSectors, kSectors);
+  (void)h.write(3 * kSectors, 2);
+  (void)h.close();
+}
+
 constexpr std::uint64_t kNarrow = 512 * 1024;
 const Scenario kScenarios[] = {
     {"dynamic_allocate", DiskType::dynamic, MemoryStore::kMaxBytes, allocate_and_flush},
@@ -123,6 +163,9 @@ const Scenario kScenarios[] = {
     {"differencing_zero_narrow", DiskType::differencing, kNarrow, zero_over_a_parent},
     {"differencing_footer_in_bitmap", DiskType::differencing, kNarrow, allocate_and_flush, 7680},
     {"dynamic_footer_in_bitmap", DiskType::dynamic, kNarrow, allocate_and_flush, 7680},
+    {"short_last_block", DiskType::dynamic, kNarrow, clear_a_short_last_block, 0, true},
+    {"short_last_block_bad_copy", DiskType::dynamic, kNarrow, clear_a_short_last_block, 0, true,
+     false},
 };
 
 class VhdCrash : public testing::TestWithParam<Scenario> {};

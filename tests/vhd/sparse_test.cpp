@@ -295,6 +295,33 @@ TEST(VhdDynamic, WithABatmapBlocksAreClearedInPlace) {
   EXPECT_TRUE(std::equal(after.begin() + 2048, after.begin() + 4096, image.bytes.begin() + 2048));
 }
 
+// Old writers end the file where the disk ends: a whole block there would reach over the footer.
+TEST(VhdDynamic, AShortLastBlockIsClearedInPlaceAndTheFooterStays) {
+  for (const bool good_copy : {true, false}) {
+    constexpr std::uint64_t kRest = 4096;
+    SparseImage image =
+        sparse_image({.footer = {.size = 2 * kBlock + kRest}, .block_size = kBlock, .blocks = {2}});
+    image.bytes.erase(image.bytes.end() - 512 - (kBlock - kRest), image.bytes.end() - 512);
+    if (!good_copy) std::fill_n(image.bytes.begin(), 512, std::byte{0});
+    const Store store = store_of(image.bytes);
+    auto disk = open_disk(store);
+    ASSERT_TRUE(disk);
+    ASSERT_TRUE(disk->clear(2 * kBlock, kRest, ClearKind::trim));
+    ASSERT_TRUE(disk->flush());
+    const Bytes after = contents(store);
+    ASSERT_EQ(after.size(), image.bytes.size());
+    EXPECT_TRUE(std::equal(after.end() - 512, after.end(), image.bytes.end() - 512));
+    EXPECT_EQ(read(*disk, 2 * kBlock, kRest), Bytes(kRest));
+    write(*disk, 0, pattern(kBlock, 1));
+    write(*disk, 2 * kBlock, pattern(kRest, 2));
+    ASSERT_TRUE(disk->close());
+    auto again = open_disk(store, false);
+    ASSERT_TRUE(again);
+    EXPECT_EQ(read(*again, 0, kBlock), pattern(kBlock, 1));
+    EXPECT_EQ(read(*again, 2 * kBlock, kRest), pattern(kRest, 2));
+  }
+}
+
 // What an interrupted growth leaves: a footer far ahead, and anything before it.
 TEST(VhdDynamic, SpaceThatAnotherSessionLeftIsClearedBeforeItIsUsed) {
   SparseImage image =
