@@ -33,6 +33,18 @@ std::string temporary_name(const std::string& leaf) {
   return "." + leaf.substr(0, kLongestLeaf - 1 - tail.size()) + tail;
 }
 
+/// Refused before anything is written; commit() sees to it that this is still so then.
+Status expect_free(const DirectoryEntry& entry) {
+  struct stat info{};
+  const int found =
+      ::fstatat(entry.directory().get(), entry.leaf().c_str(), &info, AT_SYMLINK_NOFOLLOW);
+  if (found == 0) {
+    return Error{.code = Errc::invalid, .sys_errno = EEXIST, .what = "create the file"};
+  }
+  if (errno != ENOENT) return open_error(errno, "create the file");
+  return Ok{};
+}
+
 /// Where a chain of symbolic links ends, so that the file is replaced and the link stays.
 std::string resolved(const std::string& path) {
   struct stat info{};
@@ -64,6 +76,22 @@ Status DirectoryEntry::rename_from(const std::string& other_leaf) noexcept {
   if (::renameat(directory_.get(), other_leaf.c_str(), directory_.get(), leaf_.c_str()) != 0)
     return host_error(-errno, {}, "rename the new file");
   return Ok{};
+}
+
+Status DirectoryEntry::take_free_name(const std::string& other_leaf) noexcept {
+  constexpr const char* kWhat = "give the new file its name";
+  const auto taken = [] {
+    return Error{.code = Errc::invalid, .sys_errno = EEXIST, .what = kWhat};
+  };
+  const int at = directory_.get();
+  if (::renameat2(at, other_leaf.c_str(), at, leaf_.c_str(), RENAME_NOREPLACE) == 0) return Ok{};
+  if (errno == EEXIST) return taken();
+  // Some file systems (NFS) take no flags; a second name is never put over another file either.
+  if (errno != EINVAL && errno != ENOSYS) return host_error(-errno, {}, kWhat);
+  if (::linkat(at, other_leaf.c_str(), at, leaf_.c_str(), 0) != 0) {
+    return errno == EEXIST ? taken() : host_error(-errno, {}, kWhat);
+  }
+  return remove(other_leaf);
 }
 
 Status DirectoryEntry::remove(const std::string& leaf) noexcept {
@@ -106,7 +134,6 @@ Result<NewFile> NewFile::create(const std::string& path, const Options& options)
   const PosixFile::Options writer{.writable = true, .direct = options.direct, .lock = Lock::writer};
   std::string target = options.overwrite ? resolved(path) : path;
   OVHD_TRY(DirectoryEntry entry, DirectoryEntry::open(target));
-  std::string now = entry.leaf();
   std::unique_ptr<PosixFile> replaced;
   if (options.overwrite) {
     auto old = PosixFile::open(target, {.writable = true, .lock = Lock::writer});
@@ -119,16 +146,13 @@ Result<NewFile> NewFile::create(const std::string& path, const Options& options)
       }
       return NewFile{std::move(entry), {}, *std::move(old), nullptr};
     }
-    if (old) {
-      replaced = *std::move(old);
-      now = temporary_name(now);
-    }
+    if (old) replaced = *std::move(old);
   }
+  if (!replaced) OVHD_CHECK(expect_free(entry));
+  std::string now = temporary_name(entry.leaf());
   // The mode of what it replaces may be stricter than the umask: nobody reads it before commit.
   const mode_t mode = replaced ? 0600 : kNewFileMode;
   Fd fd = open_at(entry.directory(), now, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW, mode);
-  if (!fd && errno == EEXIST)
-    return Error{.code = Errc::invalid, .sys_errno = EEXIST, .what = "create the file"};
   if (!fd) return open_error(errno, "create the file");
   auto file = PosixFile::adopt(std::move(fd), path, writer);
   if (!file) {
@@ -154,12 +178,7 @@ Status NewFile::commit() noexcept {
   if (replaced_) OVHD_CHECK(keep_mode_and_owner());
   if (::fsync(file_->descriptor().get()) != 0) return host_error(-errno, {}, "sync the new file");
   if (temporary_.empty()) return Ok{};  // a device: its name was there
-  if (!replaced_) {
-    OVHD_CHECK(entry_.sync());
-    temporary_.clear();
-    return Ok{};
-  }
-  OVHD_CHECK(entry_.rename_from(temporary_));
+  OVHD_CHECK(replaced_ ? entry_.rename_from(temporary_) : entry_.take_free_name(temporary_));
   temporary_.clear();
   return entry_.sync();
 }

@@ -22,6 +22,8 @@ class DirectoryEntry {
 
   /// The entry, as another name in the same directory.
   Status rename_from(const std::string& other_leaf) noexcept;
+  /// The same, but only while nothing has this name. Errors: invalid (something has), io.
+  Status take_free_name(const std::string& other_leaf) noexcept;
   Status remove(const std::string& leaf) noexcept;
   /// Makes renames, new names and removals durable (RELIABILITY D7).
   Status sync() noexcept;
@@ -33,9 +35,11 @@ class DirectoryEntry {
 };
 
 /// A file on its way into being, locked against everybody else; removed unless commit() is
-/// reached. Where it replaces another file, it is written beside it under a name of its own and
-/// takes its place, mode and owner in commit(); until then the other file is as it was, and is
-/// locked too. A block device is not replaced but written in place, when overwriting is asked.
+/// reached. It is written under a name of its own (".NAME.RANDOM.new") in the same directory, so
+/// that a process that is killed leaves nothing under the name that was asked for. In commit() it
+/// gets that name. Where it replaces another file, it takes its mode and owner too; until then the
+/// other file is as it was, and is locked too. A block device is not replaced but written in
+/// place, when overwriting is asked.
 class NewFile {
  public:
   struct Options {
@@ -53,8 +57,9 @@ class NewFile {
 
   PosixFile& file() noexcept { return *file_; }
 
-  /// Syncs the file, gives it its name, and makes the name durable. After a failure the old file
-  /// is what there is, unless the directory could not be synced: then it is one of the two.
+  /// Syncs the file, gives it its name, and makes the name durable. After a failure the old file,
+  /// or none, is what there is, unless the directory could not be synced: then it is one of the
+  /// two. Errors: invalid (there was no file to replace, and now there is one), no_space, io.
   Status commit() noexcept;
 
   /// The file, open and locked, for going on with it after commit().

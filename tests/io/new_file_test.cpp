@@ -39,8 +39,11 @@ TEST_F(NewFileTest, CommitKeepsTheFile) {
     auto made = NewFile::create(path_, {});
     ASSERT_TRUE(made);
     patch(made->file(), 0, bytes_of("new"));
-    EXPECT_EQ(PosixFile::open(path_, {.lock = Lock::reader}).error().code, Errc::busy);
+    // Who is killed here leaves nothing under the name.
+    EXPECT_FALSE(fs::exists(path_));
+    EXPECT_EQ(entries(), 1u);
     EXPECT_TRUE(made->commit());
+    EXPECT_EQ(PosixFile::open(path_, {.lock = Lock::reader}).error().code, Errc::busy);
   }
   EXPECT_EQ(contents(path_), bytes_of("new"));
   EXPECT_EQ(entries(), 1u);
@@ -102,22 +105,49 @@ TEST_F(NewFileTest, ALinkKeepsPointingToWhatIsReplaced) {
   EXPECT_EQ(contents(path_), bytes_of("new"));
 }
 
+TEST_F(NewFileTest, ANameThatIsTakenMeanwhileStaysWithItsFile) {
+  for (const bool overwrite : {false, true}) {
+    fs::remove(path_);
+    {
+      auto made = NewFile::create(path_, {.overwrite = overwrite});
+      ASSERT_TRUE(made);
+      patch(made->file(), 0, bytes_of("new"));
+      write_old();
+      EXPECT_EQ(made->commit().error().code, Errc::invalid);
+    }
+    EXPECT_EQ(contents(path_), bytes_of("old"));
+    EXPECT_EQ(entries(), 1u);
+  }
+}
+
 TEST_F(NewFileTest, SomebodyElsesFileIsNotRemoved) {
+  fs::path moved;
   {
     auto made = NewFile::create(path_, {});
     ASSERT_TRUE(made);
-    fs::remove(path_);
-    write_old();
+    moved = fs::directory_iterator { dir_.path() } -> path();
+    fs::remove(moved);
+    std::ofstream{moved} << "old";
   }
-  EXPECT_EQ(contents(path_), bytes_of("old"));
+  EXPECT_EQ(contents(moved), bytes_of("old"));
 }
 
 TEST_F(NewFileTest, LongNamesGetAShorterTemporaryName) {
   const std::string path = dir_ / std::string(255, 'n');
-  std::ofstream{path} << "old";
-  auto made = NewFile::create(path, {.overwrite = true});
-  ASSERT_TRUE(made);
-  EXPECT_TRUE(made->commit());
+  for (const bool overwrite : {false, true}) {
+    auto made = NewFile::create(path, {.overwrite = overwrite});
+    ASSERT_TRUE(made);
+    EXPECT_TRUE(made->commit());
+    EXPECT_TRUE(fs::exists(path));
+  }
+}
+
+TEST_F(NewFileTest, ALinkThatLeadsNowhereIsNotReplaced) {
+  fs::create_symlink("none", path_);
+  for (const bool overwrite : {false, true})
+    EXPECT_EQ(NewFile::create(path_, {.overwrite = overwrite}).error().code, Errc::invalid);
+  EXPECT_TRUE(fs::is_symlink(path_));
+  EXPECT_EQ(entries(), 1u);
 }
 
 TEST_F(NewFileTest, PathsWithoutAFileNameAreRefused) {

@@ -183,6 +183,37 @@ class Convert(Case):
         self.assertEqual(len(err.splitlines()), 1, err)
         self.assertEqual(os.listdir(self.folder), [])
 
+    def test_killed_leaves_nothing_under_the_name(self):
+        for name, options in (("a.vhdx", ()), ("a.raw", ("--to", "raw"))):
+            with self.subTest(name):
+                target = self.path(name)
+                with subprocess.Popen([VHDTOOL, "convert", "-", target, *options],
+                                      stdin=subprocess.PIPE, stderr=subprocess.DEVNULL) as process:
+                    for _ in range(8):
+                        process.stdin.write(b"\x77" * MIB)
+                    process.stdin.flush()
+                    process.kill()
+                    process.wait(timeout=60)
+                self.assertFalse(os.path.exists(target))
+                self.assertTrue([each for each in os.listdir(self.folder)
+                                 if each.startswith("." + name)])  # it was on its way
+        # A copy from a file: killed as soon as the new image has any bytes.
+        source = self.path("big.raw")
+        with open(source, "wb") as file:
+            for _ in range(512):
+                file.write(b"\x55" * MIB)
+        target = self.path("b.vhdx")
+        with subprocess.Popen([VHDTOOL, "convert", source, target, "--from", "raw",
+                               "--no-reflink"], stderr=subprocess.DEVNULL) as process:
+            deadline = time.monotonic() + 60
+            while (process.poll() is None and time.monotonic() < deadline
+                   and not [name for name in os.listdir(self.folder) if "b.vhdx" in name]):
+                pass
+            self.assertIsNone(process.poll(), "ended before it could be killed")
+            process.kill()
+            process.wait(timeout=60)
+        self.assertFalse(os.path.exists(target))
+
     @needs("qemu-img")
     def test_qemu_reads_what_we_write_and_we_what_it_writes(self):
         source = self.raw()
