@@ -123,6 +123,18 @@ class Io(Case):
         self.assertIn("a.vhdx", outcome.err)
         self.io(path, "read -P 0 0 512")
 
+    def test_a_range_beyond_the_disk_moves_nothing(self):
+        path = self.create("a.vhdx", 3 * MIB)
+        for command in ("write -P 0x77 0 4M", "write 2M 4G", "zero 0 4M",
+                        "discard 0 4M", "read -P 0 0 4M", "read 1M 3M"):
+            with self.subTest(command):
+                outcome = self.io(path, command, code=USAGE)
+                self.assertEqual(outcome.out, "")
+                self.assertIn("beyond the end of the disk", outcome.err)
+        self.assertIn("a.vhdx: 0x300000: ", self.io(path, "write 0 4M", code=USAGE).err)
+        self.assertIn("a.vhdx: 0x900000: ", self.io(path, "read 9M 1", code=USAGE).err)
+        self.io(path, "read -P 0 0 3M")
+
     def test_read_only_writes_nothing(self):
         path = self.create("a.vhdx", MIB)
         before = bytes_of(path)

@@ -43,6 +43,15 @@ ExitCode IoSession::settle(const openvhd::Status& status, Json& result) {
   return status ? ExitCode::ok : fail(status.error(), result);
 }
 
+// Before the first byte moves: a command happens in whole or not at all.
+openvhd::Status IoSession::within_disk(const IoCommand& command) const {
+  const auto size = disk_.geometry().virtual_size;
+  if (command.offset <= size && command.length <= size - command.offset) return openvhd::Ok{};
+  return openvhd::Error{.code = openvhd::Errc::out_of_range,
+                        .where = {std::max(command.offset, size)},
+                        .what = "the range reaches beyond the end of the disk"};
+}
+
 // Reads all of it, also behind a first mismatch: what does not match is one thing, an error
 // another.
 ExitCode IoSession::read(const IoCommand& command, Json& result) {
@@ -101,15 +110,14 @@ ExitCode IoSession::show(const IoCommand& command, Json& result) {
   return ExitCode::ok;
 }
 
-ExitCode IoSession::write(const IoCommand& command) {
+ExitCode IoSession::write(const IoCommand& command, Json& result) {
   std::fill(buffer_.begin(), buffer_.end(), std::byte{command.pattern.value_or(kDefaultPattern)});
-  Json ignored;
   for (std::uint64_t done = 0; done < command.length;) {
-    if (interrupted()) return fail(stopped(), ignored);
+    if (interrupted()) return fail(stopped(), result);
     const auto chunk = std::min<std::uint64_t>(command.length - done, kChunk);
     const std::span<const std::byte> from{buffer_.data(), static_cast<std::size_t>(chunk)};
     if (const auto status = disk_.write(VirtualOffset{command.offset + done}, from); !status)
-      return fail(status.error(), ignored);
+      return fail(status.error(), result);
     done += chunk;
   }
   return ExitCode::ok;
@@ -135,35 +143,35 @@ ExitCode IoSession::map(Json& result) {
   return ExitCode::ok;
 }
 
-ExitCode IoSession::run(const IoCommand& command, const std::string& text) {
+ExitCode IoSession::execute(const IoCommand& command, Json& result) {
   using Kind = IoCommand::Kind;
-  if (buffer_.empty()) buffer_.resize(kChunk);
-  Json result = {{"command", text}};
-  auto code = ExitCode::ok;
+  if (const auto fits = within_disk(command); !fits) return fail(fits.error(), result);
   const VirtualOffset at{command.offset};
   switch (command.kind) {
     case Kind::read:
-      code = command.pattern ? read(command, result) : show(command, result);
-      break;
+      return command.pattern ? read(command, result) : show(command, result);
     case Kind::write:
-      code = write(command);
-      break;
+      return write(command, result);
     case Kind::zero:
-      code = settle(disk_.zero(at, command.length), result);
-      break;
+      return settle(disk_.zero(at, command.length), result);
     case Kind::discard:
-      code = settle(disk_.trim(at, command.length), result);
-      break;
+      return settle(disk_.trim(at, command.length), result);
     case Kind::flush:
-      code = settle(disk_.flush(), result);
-      break;
+      return settle(disk_.flush(), result);
     case Kind::length:
       result["length"] = disk_.geometry().virtual_size;
       if (!console_.json()) console_.print(fmt::format("{}\n", disk_.geometry().virtual_size));
       break;
     case Kind::map:
-      code = map(result);
+      return map(result);
   }
+  return ExitCode::ok;
+}
+
+ExitCode IoSession::run(const IoCommand& command, const std::string& text) {
+  if (buffer_.empty()) buffer_.resize(kChunk);
+  Json result = {{"command", text}};
+  const auto code = execute(command, result);
   result["exit_code"] = static_cast<int>(code);
   results_.push_back(std::move(result));
   return code;

@@ -28,9 +28,12 @@ class IoSession {
   static constexpr std::size_t kChunk = 1024 * 1024;
   static constexpr std::size_t kMaxJsonData = 64 * 1024;
 
+  ExitCode execute(const IoCommand& command, Json& result);
+  /// Refuses a range that reaches beyond the disk; the error is about the first byte that does.
+  openvhd::Status within_disk(const IoCommand& command) const;
   ExitCode read(const IoCommand& command, Json& result);
   ExitCode show(const IoCommand& command, Json& result);
-  ExitCode write(const IoCommand& command);
+  ExitCode write(const IoCommand& command, Json& result);
   ExitCode map(Json& result);
   ExitCode settle(const openvhd::Status& status, Json& result);
   ExitCode fail(const openvhd::Error& error, Json& result);
