@@ -362,6 +362,35 @@ class Map(Case):
         self.assertEqual(bytes_of(path), before)
         self.run_tool("map", path, "--svg", self.path("no/such/folder.svg"), code=IO)
 
+    def test_the_picture_goes_through_a_pipe_that_is_read(self):
+        path = self.sample()
+        pipe = self.path("pipe")
+        os.mkfifo(pipe)
+        outcome = self.run_tool("map", path, "--svg", pipe, code=USAGE)
+        self.assertIn("nobody reads", outcome.err)
+        with subprocess.Popen(["cat", pipe], stdout=subprocess.PIPE) as cat:
+            while self.run_tool("map", path, "--svg", pipe, code=None).code == USAGE:
+                pass  # until cat has opened it
+            picture = cat.communicate(timeout=60)[0]
+        self.assertEqual(xml.etree.ElementTree.fromstring(picture).tag, SVG + "svg")
+
+    def test_a_picture_is_replaced_as_a_whole_and_nothing_stays_beside_it(self):
+        path = self.sample()
+        out, link = self.path("map.svg"), self.path("link.svg")
+        self.run_tool("map", path, "--svg", out)
+        os.symlink("map.svg", link)
+        os.link(out, self.path("old.svg"))
+        before = bytes_of(out)
+        self.io(path, "write -P 1 40M 2M")
+        self.run_tool("map", path, "--svg", link)
+        self.assertTrue(os.path.islink(link))
+        self.assertNotEqual(bytes_of(out), before)
+        self.assertEqual(bytes_of(self.path("old.svg")), before)  # not truncated in place
+        self.assertEqual(sorted(os.listdir(self.folder)),
+                         ["a.vhdx", "link.svg", "map.svg", "old.svg"])
+        for other in (self.folder, "/dev/null"):
+            self.run_tool("map", path, "--svg", other, code=USAGE)
+
     def test_layers_of_a_chain_are_told_apart(self):
         base = self.sample()
         child = self.path("child.vhdx")

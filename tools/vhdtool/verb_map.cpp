@@ -1,16 +1,11 @@
-#include <fcntl.h>
 #include <fmt/format.h>
-#include <sys/stat.h>
 
-#include <array>
-#include <cerrno>
-#include <cstdio>
 #include <memory>
 #include <openvhd/disk.hpp>
-#include <string_view>
 
 #include "console.hpp"
 #include "map_walk.hpp"
+#include "picture_file.hpp"
 #include "progress_bar.hpp"
 #include "report_map.hpp"
 #include "shared_options.hpp"
@@ -18,28 +13,6 @@
 
 namespace vhdtool {
 namespace {
-
-struct CloseFile {
-  void operator()(std::FILE* file) const noexcept { std::fclose(file); }
-};
-using OwnedFile = std::unique_ptr<std::FILE, CloseFile>;
-
-// A mistyped name must not cost an image: only what is new, empty or a picture is written over.
-bool may_replace(const std::string& path) {
-  const OwnedFile file{std::fopen(path.c_str(), "re")};
-  if (!file) return errno == ENOENT;
-  std::array<char, 4> start{};
-  const auto got = std::fread(start.data(), 1, start.size(), file.get());
-  return got == 0 || std::string_view{start.data(), got} == "<svg";
-}
-
-// Returns errno, 0 when all is written.
-int write_file(const std::string& path, const std::string& text) {
-  OwnedFile file{std::fopen(path.c_str(), "we")};
-  if (!file) return errno;
-  if (std::fwrite(text.data(), 1, text.size(), file.get()) != text.size()) return errno;
-  return std::fclose(file.release()) == 0 ? 0 : errno;
-}
 
 class Map : public Verb {
  public:
@@ -61,8 +34,8 @@ class Map : public Verb {
     arguments.positional({.name = "FILE", .help = "The image."}, file_into(file_));
     arguments.option({.name = "--svg",
                       .value = "OUT",
-                      .help = "Draws the map into the file OUT and prints only totals. Replaces "
-                              "an existing picture, no other file."},
+                      .help = "Draws the map into the file or pipe OUT and prints only totals. "
+                              "Replaces an existing picture, no other file."},
                      file_into(svg_));
     declare_format(arguments, options_.format);
     declare_parents(arguments, options_.parents);
@@ -71,14 +44,17 @@ class Map : public Verb {
 
   ExitCode run(Console& console) override {
     if (json_) console.use_json();
-    if (!svg_.empty() && !may_replace(svg_))
-      return console.usage(fmt::format("map: {} is no picture and stays as it is", svg_));
+    PictureFile picture{svg_};
+    if (!svg_.empty()) {
+      if (const auto problem = picture.open(); !problem.empty())
+        return console.usage("map: " + problem);
+    }
     openvhd::OpenReport report;
     options_.report = &report;
     auto disk = openvhd::Disk::open(file_, options_);
     if (!disk) return console.fail(failure_of(disk.error(), report, file_));
     console.notes(report.notes);
-    if (!svg_.empty()) return draw(console, *disk);
+    if (!svg_.empty()) return draw(console, *disk, picture);
     return json_ ? list_json(console, *disk) : list(console, *disk);
   }
 
@@ -136,7 +112,7 @@ class Map : public Verb {
     return status ? ExitCode::ok : exit_code(status.error().code);
   }
 
-  ExitCode draw(Console& console, openvhd::Disk& disk) {
+  ExitCode draw(Console& console, openvhd::Disk& disk, PictureFile& file) {
     SvgMap picture{disk.geometry().virtual_size, disk.files()};
     MapTotals totals;
     const auto status = walk(
@@ -147,14 +123,8 @@ class Map : public Verb {
         },
         MapMerger::By::extent);
     if (!status) return failed(console, status.error(), disk);
-    if (const int written = write_file(svg_, picture.text()); written != 0) {
-      return console.fail(
-          {.error = {.code = written == ENOSPC ? openvhd::Errc::no_space : openvhd::Errc::io,
-                     .sys_errno = written,
-                     .what = "the picture cannot be written"},
-           .file = svg_,
-           .notes = {}});
-    }
+    if (const auto written = file.write(picture.text()); !written)
+      return console.fail({.error = written.error(), .file = svg_, .notes = {}});
     if (json_) {
       console.print_json(Json{{"schema", kJsonSchema}, {"svg", svg_}});
     } else {
