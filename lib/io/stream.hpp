@@ -2,7 +2,9 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <openvhd/error.hpp>
+#include <openvhd/progress.hpp>
 #include <span>
 
 namespace openvhd {
@@ -14,6 +16,14 @@ class Stream {
   static Stream standard_output() noexcept { return Stream{1}; }
   /// For tests: a pipe's end. The caller keeps it open.
   explicit Stream(int descriptor) noexcept : descriptor_{descriptor} {}
+
+  /// Asks `progress` (borrowed; null: nobody) before every transfer and ten times a second while
+  /// the other end makes it wait; its no ends the transfer with Errc::cancelled. `total` bytes are
+  /// to move; 0: nobody knows.
+  void ask(Progress* progress, std::uint64_t total = 0) noexcept {
+    progress_ = progress;
+    total_ = total;
+  }
 
   /// A regular file that stands at its beginning: it may just as well be opened by name.
   bool is_whole_file() const noexcept;
@@ -27,8 +37,12 @@ class Stream {
   Status sync() noexcept;
 
  private:
-  void wait(short events) noexcept;
+  Status wait(short events) noexcept;
+
   int descriptor_;
+  Progress* progress_ = nullptr;
+  std::uint64_t total_ = 0;
+  std::uint64_t moved_ = 0;
 };
 
 }  // namespace openvhd

@@ -3,6 +3,7 @@
 
 import os
 import random
+import signal
 import subprocess
 import time
 import unittest
@@ -158,6 +159,34 @@ class Convert(Case):
         self.assertGreaterEqual(os.stat(target).st_blocks * 512, 24 * MIB)
         sparse = self.convert(source, "b.vhd", "--from", "raw", "--type", "fixed")
         self.run_tool("compare", target, sparse, "--strict")
+
+    def test_one_signal_is_enough_while_the_other_end_makes_it_wait(self):
+        source = self.create("big.vhdx", 64 * MIB)
+        for number in (signal.SIGINT, signal.SIGTERM):
+            for words in (("-", self.path("s.vhdx"), "--from", "raw"),
+                          ("-", self.path("s.raw"), "--from", "raw", "--to", "raw"),
+                          (source, "-")):
+                with self.subTest(f"{number} {words}"):
+                    with subprocess.Popen([VHDTOOL, "convert", *words], stdin=subprocess.PIPE,
+                                          stdout=subprocess.PIPE,
+                                          stderr=subprocess.PIPE) as process:
+                        self.wait_until_asleep(process.pid)
+                        process.send_signal(number)
+                        self.assertEqual(process.wait(timeout=20), CANCELLED)
+                    self.assertEqual(os.listdir(self.folder), ["big.vhdx"])
+
+    def wait_until_asleep(self, pid):
+        """Until it has caught signals and waits, nobody having read or written."""
+        deadline = time.monotonic() + 60
+        while time.monotonic() < deadline:
+            with open(f"/proc/{pid}/status", encoding="utf-8") as file:
+                status = dict(line.split(":", 1) for line in file)
+            catches = int(status["SigCgt"], 16) >> (signal.SIGTERM - 1) & 1
+            if catches and status["State"].split()[0] == "S":
+                time.sleep(0.3)
+                return
+            time.sleep(0.01)
+        self.fail("it never waits")
 
     def test_interrupted_leaves_nothing(self):
         target = self.path("a.vhdx")

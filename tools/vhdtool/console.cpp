@@ -80,6 +80,8 @@ ExitCode Console::finish(ExitCode code) noexcept {
   errno = 0;
   if (std::fflush(out_) != 0 && failed_ == 0) failed_ = errno != 0 ? errno : EIO;
   if (failed_ == 0) return code;
+  // A signal while the reader made us wait.
+  if (failed_ == EINTR) return ExitCode::cancelled;
   // A reader that has seen enough is no failure of ours worth a line.
   if (failed_ != EPIPE)
     std::fprintf(err_, "vhdtool: standard output: %s\n", std::strerror(failed_));

@@ -18,8 +18,9 @@ extern "C" void ask_to_stop(int) { asked_to_stop.store(true, std::memory_order_r
 void catch_interrupts() noexcept {
   struct sigaction action{};
   action.sa_handler = ask_to_stop;
-  // The second one finds the default action and ends the process.
-  action.sa_flags = static_cast<int>(SA_RESTART | SA_RESETHAND);
+  // What waits is interrupted, to look at asked_to_stop. The second signal finds the default action
+  // and ends the process.
+  action.sa_flags = static_cast<int>(SA_RESETHAND);
   for (const int signal : {SIGINT, SIGTERM}) ::sigaction(signal, &action, nullptr);
 }
 

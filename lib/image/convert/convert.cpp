@@ -106,7 +106,8 @@ Result<ConvertResult> spool_to_raw(const ConvertOptions& options) {
 /// A pipe becomes an image by way of a file beside it, since an image begins with its size.
 Result<ConvertResult> spool_and_copy(const ConvertOptions& options) {
   OVHD_TRY(NewFile file, NewFile::create(options.target + ".stdin", {}));
-  OVHD_TRY(const Spooled done, spool(Stream::standard_input(), file.file(), true, nullptr));
+  OVHD_TRY(const Spooled done,
+           spool(Stream::standard_input(), file.file(), true, options.progress));
   if (done.length == 0) return invalid("nothing came from standard input");
   OVHD_CHECK(file.file().set_size(done.length));
   OVHD_TRY(auto disk, disk_in(file.file(), options.source, Format::raw, false));

@@ -34,6 +34,7 @@ Result<Spooled> spool(Stream stream, File& file, bool sparse, Progress* progress
   if (memory.span().empty()) {
     return Error{.code = Errc::io, .sys_errno = ENOMEM, .what = "a buffer for standard input"};
   }
+  stream.ask(progress);
   Spooled done;
   for (;;) {
     OVHD_TRY(const std::size_t got, stream.read_full(memory.span()));

@@ -68,10 +68,11 @@ Status ConvertTarget::open_export(const ConvertOptions& options, const ConvertPl
 }
 
 Status ConvertTarget::open_stream(const ConvertPlan& plan) {
-  const Stream out = Stream::standard_output();
+  Stream out = Stream::standard_output();
   if (out.is_terminal()) {
     return Error{.code = Errc::invalid, .what = "standard output is a terminal"};
   }
+  out.ask(progress_, plan.total);
   footer_follows_ = plan.format == Format::vhd;
   endpoint_ = std::make_unique<StreamTarget>(out, plan.total);
   return Ok{};
@@ -81,6 +82,7 @@ Result<ConvertTarget> ConvertTarget::open(const ConvertOptions& options, const C
                                           detail::DiskState* source) {
   ConvertTarget target;
   target.create_ = plan.create;
+  target.progress_ = options.progress;
   switch (target_kind(options.target)) {
     case TargetKind::file:
       if (source != nullptr) OVHD_CHECK(refuse_source(options.target, *source));
@@ -104,7 +106,9 @@ Status ConvertTarget::commit() {
     const vhd::CreateSpec spec{.type = DiskType::fixed,
                                .geometry = {.virtual_size = create_.virtual_size},
                                .identifier = create_.identifier};
-    OVHD_CHECK(Stream::standard_output().write_all(vhd::fixed_footer(spec, system_host())));
+    Stream out = Stream::standard_output();
+    out.ask(progress_, create_.virtual_size);
+    OVHD_CHECK(out.write_all(vhd::fixed_footer(spec, system_host())));
   }
   OVHD_CHECK(endpoint_->finish());
   endpoint_.reset();

@@ -42,6 +42,7 @@ class ConvertTarget {
   std::unique_ptr<Endpoint> endpoint_;
   bool footer_follows_ = false;  // a fixed VHD on standard output
   CreateOptions create_;
+  Progress* progress_ = nullptr;
 };
 
 }  // namespace openvhd
