@@ -34,7 +34,8 @@ bool is_sparse(const Footer& footer) noexcept {
   return footer.disk_type == kTypeDynamic || footer.disk_type == kTypeDifferencing;
 }
 
-/// Chooses among the footer at the end, its copy and one in between, in this order.
+/// Chooses among the footer at the end, its copy and one in between. Without the first, the other
+/// two together mean nothing certain.
 Status choose_footer(File& file, ParsedImage& out) {
   const auto poisoned = [](const FooterSighting& s) { return is(s.footer.cookie, kPoisonCookie); };
   if (poisoned(out.end) || poisoned(*out.copy)) {
@@ -49,7 +50,14 @@ Status choose_footer(File& file, ParsedImage& out) {
       add_finding(out, "V01", Severity::note, out.end.at, "footer: 511 bytes, as of old");
     return Ok{};
   }
+  OVHD_TRY(const auto inside, search_fixed_footer(file, out.file_size));
   if (out.copy->valid() && is_sparse(out.copy->footer)) {
+    // On a fixed disk the guest writes what is at 0, so it may not say what the disk is.
+    if (inside) {
+      return corrupt(
+          inside->at,
+          "footer: a fixed disk's before the end of the file, a sparse disk's at 0 (V01)");
+    }
     out.footer = out.copy->footer;
     out.footer_at = out.copy->at;
     add_finding(out, "V02", Severity::warning, out.end.at,
@@ -58,7 +66,6 @@ Status choose_footer(File& file, ParsedImage& out) {
                 true);
     return Ok{};
   }
-  OVHD_TRY(const auto inside, search_fixed_footer(file, out.file_size));
   if (!inside) return no_footer(out);
   out.footer = inside->footer;
   out.footer_at = inside->at;

@@ -266,6 +266,27 @@ TEST(VhdOpen, AFixedDiskOnAVolumeThatIsLongerIsFoundByItsSize) {
   EXPECT_FALSE(open_disk(store_of(bytes)));
 }
 
+// What lies at 0 of a fixed disk is the guest's: no footer there may make it a sparse one.
+TEST(VhdOpen, AForgedCopyAtTheStartDoesNotTurnAFixedDiskIntoASparseOne) {
+  Bytes bytes = fixed_image(4 * kBlock);
+  bytes.resize(bytes.size() + 3 * kBlock);
+  const SparseImage forged =
+      sparse_image({.footer = {.size = 4 * kBlock}, .block_size = kBlock, .blocks = {}});
+  std::copy(forged.bytes.begin(), forged.bytes.end() - 512, bytes.begin());
+  const Store store = store_of(bytes);
+  for (const bool writable : {false, true}) {
+    auto disk = open_disk(store, writable);
+    ASSERT_FALSE(disk);
+    EXPECT_EQ(error_of(disk).code, Errc::corrupt);
+    EXPECT_NE(std::string{error_of(disk).what}.find("(V01)"), std::string::npos);
+  }
+  MemoryFile file{store};
+  FixedHost host;
+  std::vector<std::string> actions;
+  EXPECT_FALSE(vhd::repair(file, host, actions));
+  EXPECT_EQ(read_all(file), bytes);
+}
+
 TEST(VhdOpen, ASavedStateIsReadAndNotWritten) {
   SparseImage image = sparse_image(usual());
   both_footers(image.bytes, [](Bytes& b, auto at) { b[at + 84] = std::byte{1}; });
