@@ -39,6 +39,9 @@ class Usage(Case):
     def test_a_slip_of_the_finger_gets_a_hint(self):
         self.assertIn("did you mean create?", self.run_tool("crate", "x", code=USAGE).err)
 
+    def test_what_is_too_much_is_named_in_the_order_given(self):
+        self.assertTrue(self.run_tool("info", "a", "b", "c", code=USAGE).err.endswith(": b c\n"))
+
     def test_usage_errors_are_json_when_asked(self):
         outcome = self.run_tool("create", "x.vhdx", "--json", code=USAGE)
         self.assertEqual(outcome.json()["error"]["exit_code"], USAGE)

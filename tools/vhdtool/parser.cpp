@@ -69,6 +69,12 @@ ParseOutcome parse(const Arguments& arguments, const std::vector<std::string>& w
     app.parse(std::vector<std::string>{words.rbegin(), words.rend()});  // CLI11 wants them reversed
   } catch (const CLI::CallForHelp&) {
     return {.help = true};
+  } catch (const CLI::ExtrasError&) {
+    // CLI11's own message has them backwards.
+    std::string problem = "The following arguments were not expected:";
+    for (const auto& word : app.remaining()) problem += ' ' + word;
+    std::replace(problem.begin(), problem.end(), '\n', ' ');
+    return {.problem = problem};
   } catch (const CLI::ParseError& error) {
     std::string problem = error.what();
     std::replace(problem.begin(), problem.end(), '\n', ' ');
