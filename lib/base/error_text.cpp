@@ -64,11 +64,15 @@ const char* to_string(Errc code) noexcept {
 }
 
 std::string describe(const Error& error, std::string_view file) {
-  std::string line = escaped(file);
-  std::array<char, 32> offset{};
-  std::snprintf(offset.data(), offset.size(),
-                ": 0x%llx: ", static_cast<unsigned long long>(error.where.value));
-  line += offset.data();
+  std::string line = escaped(file) + ": ";
+  // Only what was read from the file is surely about a place in it.
+  const bool from_file = error.code == Errc::corrupt || error.code == Errc::unsupported;
+  if (from_file || error.where.value != 0) {
+    std::array<char, 32> offset{};
+    std::snprintf(offset.data(), offset.size(),
+                  "0x%llx: ", static_cast<unsigned long long>(error.where.value));
+    line += offset.data();
+  }
   line += error.what[0] != '\0' ? error.what : to_string(error.code);
   if (error.sys_errno != 0) {
     std::array<char, 128> buffer{};

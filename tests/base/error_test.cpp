@@ -34,5 +34,14 @@ TEST(Describe, IsOneLineThatNamesFileOffsetAndRule) {
   EXPECT_EQ(describe(io, "x"), "x: 0x200: read: Input/output error");
 }
 
+TEST(Describe, LeavesOutAnOffsetThatSaysNothing) {
+  const Error gone{.code = Errc::not_found, .sys_errno = ENOENT, .what = "open"};
+  EXPECT_EQ(describe(gone, "x"), "x: open: No such file or directory");
+  EXPECT_EQ(describe({.code = Errc::invalid, .what = "a size is needed"}, "x"),
+            "x: a size is needed");
+  EXPECT_EQ(describe({.code = Errc::corrupt, .what = "footer"}, "x"), "x: 0x0: footer");
+  EXPECT_EQ(describe({.code = Errc::unsupported, .what = "version"}, "x"), "x: 0x0: version");
+}
+
 }  // namespace
 }  // namespace openvhd
