@@ -16,6 +16,14 @@ std::array<std::byte, kHeaderBlockBytes> encode_header(Header header) noexcept {
   return block;
 }
 
+Status require_header_updates(const Header& current, unsigned current_copy) noexcept {
+  constexpr std::uint64_t kLast = std::numeric_limits<std::uint64_t>::max();
+  if (kLast - current.sequence_number >= kHeaderUpdatesOfSession) return Ok{};
+  return Error{.code = Errc::corrupt,
+               .where = kHeaderAt[current_copy],
+               .what = "header: no sequence numbers left to write the image with (2.2.2, X04)"};
+}
+
 Result<HeaderUpdate> next_header(const Header& current, unsigned current_copy,
                                  const HeaderChange& change) noexcept {
   const std::uint64_t sequence = current.sequence_number;

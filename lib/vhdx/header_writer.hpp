@@ -30,6 +30,14 @@ struct HeaderUpdate {
 /// The 4 KiB block of `header`; its checksum is computed, reserved bytes are zero.
 std::array<std::byte, kHeaderBlockBytes> encode_header(Header header) noexcept;
 
+/// More updates of the header than any open, replay or repair makes from its first to its last.
+inline constexpr std::uint64_t kHeaderUpdatesOfSession = 8;
+
+/// Before the first update of a session: nothing may be written that could not be ended properly.
+/// Error: corrupt (X04) when the sequence number of `current`, which is copy `current_copy`, leaves
+/// no room for kHeaderUpdatesOfSession updates.
+Status require_header_updates(const Header& current, unsigned current_copy) noexcept;
+
 /// The next header after `current`, which is copy `current_copy`. Error: corrupt (X04) when the
 /// sequence number cannot be raised.
 Result<HeaderUpdate> next_header(const Header& current, unsigned current_copy,

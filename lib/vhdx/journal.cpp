@@ -37,6 +37,8 @@ Journal::Journal(const ParsedImage& image, TableCache& cache, const Space& space
 Step<Ok> Journal::begin() noexcept {
   OVHD_STEP_DONE(drive());
   if (writing_) return Ok{};
+  // Nothing has been written yet, and nothing is poisoned.
+  if (auto room = require_header_updates(header_, header_copy_); !room) return room.error();
   enter_fence(Stage::begin_fence);
   return drive();
 }

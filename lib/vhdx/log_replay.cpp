@@ -112,6 +112,7 @@ void apply_to_overlay(const LogPlan& plan, OverlayFile& overlay) {
 Status apply_to_file(const LogPlan& plan, File& file, ParsedHead& head, Host& host) {
   Header header = head.header();
   unsigned copy = head.current;
+  OVHD_CHECK(require_header_updates(header, copy));
   // 2.2.2.1: before the first change of anything in the file.
   OVHD_CHECK(update_header(file, header, copy, {.file_write_guid = host.random_guid()}));
   OVHD_CHECK(make_changes(plan, file));

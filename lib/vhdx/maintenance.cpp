@@ -45,6 +45,7 @@ ReplayResult summary(const LogPlan& plan, std::uint64_t before) {
 Status announce_writer(File& file, ParsedHead& head, Host& host) {
   Header header = head.header();
   unsigned copy = head.current;
+  OVHD_CHECK(require_header_updates(header, copy));
   OVHD_CHECK(update_both_headers(file, header, copy, {.file_write_guid = host.random_guid()}));
   Judge judge;
   OVHD_TRY(head, parse_head(file, judge));

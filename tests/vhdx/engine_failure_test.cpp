@@ -5,6 +5,7 @@
 #include "support/bytes.hpp"
 #include "vhdx/bat_math.hpp"
 #include "vhdx/engine_sim.hpp"
+#include "vhdx/header_writer.hpp"
 
 namespace openvhd::test {
 namespace {
@@ -80,6 +81,23 @@ TEST(VhdxEngineFailure, AFailedHeaderWritePoisonsBeforeAnyData) {
   sim.disk().fail({.kind = Kind::write});
   EXPECT_EQ(code_of(sim->write(0, filled(512, 1))), Errc::io);
   EXPECT_EQ(code_of(sim->write(0, filled(512, 1))), Errc::poisoned);
+}
+
+TEST(VhdxEngineFailure, WithoutSequenceNumbersToEndWithNothingIsBegun) {
+  const EngineShape shape;
+  const auto store = make_image(shape);
+  {
+    MemoryFile file{store};
+    vhdx::Header header = load<vhdx::Header>(read_at(file, 128 * kKiB, 4096));
+    header.sequence_number = ~std::uint64_t{3};
+    patch(file, 128 * kKiB, vhdx::encode_header(header));
+  }
+  SimEngine sim{shape, store};
+  EXPECT_EQ(code_of(sim->write(0, filled(512, 1))), Errc::corrupt);
+  EXPECT_EQ(code_of(sim->write(0, filled(512, 1))), Errc::corrupt);
+  EXPECT_EQ(bytes_at(sim.image(), 0, 512), filled(512, 0));
+  EXPECT_EQ(failure_of(sim->close()), "");
+  EXPECT_EQ(sim.changes(), 0u);
 }
 
 TEST(VhdxEngineFailure, AFailedTableReadIsReportedOnceAndTriedAgain) {

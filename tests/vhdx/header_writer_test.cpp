@@ -54,5 +54,15 @@ TEST(VhdxHeaderWriter, TheLastSequenceNumberCannotBeRaised) {
   EXPECT_NE(std::string{next.error().what}.find("X04"), std::string::npos);
 }
 
+TEST(VhdxHeaderWriter, ASessionNeedsRoomForAllItsUpdates) {
+  vhdx::Header header;
+  header.sequence_number = ~std::uint64_t{8};
+  EXPECT_TRUE(vhdx::require_header_updates(header, 0));
+  header.sequence_number = ~std::uint64_t{7};  // seven are left
+  const auto status = vhdx::require_header_updates(header, 0);
+  ASSERT_FALSE(status);
+  EXPECT_EQ(status.error().code, Errc::corrupt);
+}
+
 }  // namespace
 }  // namespace openvhd::test

@@ -205,6 +205,22 @@ TEST(VhdxReplay, ZeroDescriptorsZero) {
   expect_replayed(dirty(log), {0, 0, 7, 0xa5}, 2);
 }
 
+TEST(VhdxReplay, WithoutSequenceNumbersToEndItNothingIsReplayedIntoTheFile) {
+  Image image;
+  for (std::uint64_t left = 0; left < 8; ++left) {
+    image.headers[1].sequence = ~left;
+    auto log = empty_log();
+    put_entry(log, 0, {.writes = {write_of(0, 1)}});
+    image.make_dirty(log);
+    const auto store = image.build();
+    MemoryFile file{store};
+    const auto before = read_all(file);
+    EXPECT_TRUE(load(store));
+    EXPECT_NE(refusal(store, true).find("X04"), std::string::npos) << left;
+    EXPECT_EQ(read_all(file), before);
+  }
+}
+
 TEST(VhdxReplay, ZerosTakeNoSpaceFromTheHost) {
   const std::uint64_t last = 4096 * kMegabyte;
   auto log = empty_log();
