@@ -10,6 +10,7 @@ import os
 import random
 import re
 import shutil
+import signal
 import statistics
 import subprocess
 import sys
@@ -239,14 +240,14 @@ def make_dense(path, size=4 * GIB):
 def print_rows(rows):
     for what, contenders in rows:
         print(f"\n{what} (median of {len(contenders[0].seconds)})")
-        print(f"  {'':28} {'seconds':>9} {'from':>9} {'to':>9} {'speed':>6} {'peak MiB':>9} "
+        print(f"  {'':28} {'seconds':>9} {'from':>9} {'to':>9} {'speed':>7} {'peak MiB':>9} "
               f"{'stored MiB':>10}")
         for one in contenders:
             median = statistics.median(one.seconds)
             ratio = statistics.median(a / b for a, b in zip(contenders[0].seconds, one.seconds))
             stored = f"{statistics.median(one.stored) / MIB:10.1f}" if one.stored else " " * 10
             print(f"  {one.name:28} {median:9.4f} {min(one.seconds):9.4f} {max(one.seconds):9.4f} "
-                  f"{ratio:6.2f} {max(one.peak_kib) / 1024:9.1f} {stored}", flush=True)
+                  f"{ratio:7.3f} {max(one.peak_kib) / 1024:9.1f} {stored}", flush=True)
 
 
 def main():
@@ -263,6 +264,8 @@ def main():
         parser.error(f"--only takes {', '.join(parts)}")
     if os.listdir(options.workdir):
         parser.error(f"{options.workdir} is not empty")
+    # Stopped from outside, it still unmounts and removes what it made.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("stopped"))
     bench = Bench(options)
     print("speed: the first line's time over this line's, median of the rounds' ratios")
     print(subprocess.run(["qemu-img", "--version"], stdout=subprocess.PIPE, text=True,
