@@ -90,7 +90,7 @@ run_tests() {
 # fuzz SECONDS: every target on its seeds and what earlier runs found, then on new inputs.
 fuzz() {
   local seconds=$1 target name log begin=$SECONDS count=0
-  build fuzz fuzz_targets || return
+  build fuzz fuzz_targets || return 1
   for target in build/fuzz/fuzz/*; do
     [[ -f $target && -x $target ]] || continue
     name=${target##*/}
@@ -118,7 +118,8 @@ case $tier in
     ;;
   default)
     build release && run_tests release -LE '^slow$'
-    build asan-clang && run_tests asan-clang -LE '^(slow|package|tree)$'
+    # The fuzz preset has asan-clang's checks: one build serves the tests and the fuzzing.
+    build fuzz && run_tests fuzz -LE '^(slow|package|tree)$'
     fuzz 10
     ;;
   full)
