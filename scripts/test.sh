@@ -119,14 +119,16 @@ case $tier in
   default)
     build release && run_tests release -LE '^slow$'
     # The fuzz preset has asan-clang's checks: one build serves the tests and the fuzzing.
-    build fuzz && run_tests fuzz -LE '^(slow|package|tree)$'
+    # What is long or compares with other programs ran above; the full tier runs it here too.
+    build fuzz && run_tests fuzz -LE '^(slow|package|tree|whole)$' \
+      -E '(Crash|Model|Shuffle|Peers|Corpus|differential_test|convert_file_test)'
     fuzz 10
     ;;
   full)
     build release && run_tests release
     build asan-clang && run_tests asan-clang -LE '^(package|tree)$'
-    build asan && run_tests asan -LE '^(slow|package|tree)$'
-    build tsan && run_tests tsan -LE '^(slow|package|tree)$'
+    build asan && run_tests asan -LE '^(slow|package|tree|whole)$'
+    build tsan && run_tests tsan -LE '^(slow|package|tree|whole)$'
     build shared && run_tests shared -LE '^slow$'
     fuzz 120
     if ./scripts/lint.sh --all >"$logs/lint.log" 2>&1; then
