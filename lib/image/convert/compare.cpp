@@ -15,13 +15,14 @@ Result<CompareResult> compare(const CompareOptions& options) {
   if (options.a == "-" || options.b == "-") {
     return Error{.code = Errc::invalid, .what = "standard input cannot be compared"};
   }
-  // The report is of the side that failed; a's files are forgotten once it is open.
+  // The report is of the side that failed.
   OVHD_TRY(DiskSide a, open_side({.name = options.a,
                                   .format = options.a_format,
                                   .parents = options.parents,
                                   .depth = kDepth,
                                   .report = options.report}));
-  if (options.report != nullptr) options.report->files.clear();
+  std::vector<std::string> a_files;
+  if (options.report != nullptr) a_files.swap(options.report->files);
   OVHD_TRY(DiskSide b, open_side({.name = options.b,
                                   .format = options.b_format,
                                   .parents = options.parents,
@@ -30,7 +31,12 @@ Result<CompareResult> compare(const CompareOptions& options) {
   CompareResult result{.sizes_differ = a.facts.size != b.facts.size};
   if (result.sizes_differ && options.strict) return result;
   ComparePipeline pipeline{*a.endpoint, *b.endpoint, kDepth, options.progress};
-  OVHD_TRY(result.first_difference, pipeline.run());
+  const auto first = pipeline.run();
+  if (!first) {
+    if (pipeline.first_side_failed() && options.report != nullptr) options.report->files = a_files;
+    return first.error();
+  }
+  result.first_difference = *first;
   result.equal = !result.first_difference;
   return result;
 }

@@ -64,9 +64,10 @@ Status ComparePipeline::learn(Side& side) noexcept {
 bool ComparePipeline::fill() noexcept {
   bool moved = false;
   while (!failure_ && !first_ && position_ < total_) {
-    for (Side& side : sides_) {
-      if (const Status known = learn(side); !known) {
+    for (std::size_t i = 0; i < sides_.size(); ++i) {
+      if (const Status known = learn(sides_[i]); !known) {
         failure_ = known.error();
+        failed_side_ = i;
         return moved;
       }
     }
@@ -124,7 +125,10 @@ bool ComparePipeline::reap(std::size_t side) noexcept {
     Half& half = slot.halves[side];
     half.waiting = false;
     if (transfer->failure) {
-      if (!failure_) failure_ = transfer->failure;
+      if (!failure_) {
+        failure_ = transfer->failure;
+        failed_side_ = side;
+      }
     } else {
       const std::uint64_t size = sides_[side].endpoint->traits().size;
       const auto valid =

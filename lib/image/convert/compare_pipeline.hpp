@@ -25,6 +25,9 @@ class ComparePipeline {
   /// The first difference, or none. Errors: of the endpoints, cancelled.
   Result<std::optional<VirtualOffset>> run();
 
+  /// Whose error run() returned: the first side's, or else the second's (or nobody's).
+  bool first_side_failed() const noexcept { return failed_side_ == std::size_t{0}; }
+
  private:
   struct Side {
     Endpoint* endpoint = nullptr;
@@ -69,6 +72,7 @@ class ComparePipeline {
   std::uint32_t busy_ = 0;
   std::optional<std::uint64_t> first_;
   std::optional<Error> failure_;
+  std::optional<std::size_t> failed_side_;  // where failure_ is from, if from a side
 };
 
 }  // namespace openvhd

@@ -42,6 +42,8 @@ std::uint32_t depth_of(const ConvertOptions& options) noexcept {
 
 Result<ConvertResult> copy(const ConvertOptions& options, DiskSide& source) {
   OVHD_TRY(ConvertPlan plan, plan_conversion(options, source.facts));
+  const std::vector<std::string> source_files =
+      options.report != nullptr ? options.report->files : std::vector<std::string>{};
   blame_target(options);
   OVHD_TRY(ConvertTarget target, ConvertTarget::open(options, plan, source.disk.get()));
   Forward progress{options.progress};
@@ -66,7 +68,12 @@ Result<ConvertResult> copy(const ConvertOptions& options, DiskSide& source) {
                          .total = plan.total,
                          .depth = depth_of(options),
                          .progress = &progress}};
-  OVHD_TRY(const CopyCounts counts, pipeline.run());
+  const auto copied = pipeline.run();
+  if (!copied) {
+    if (pipeline.source_failed() && options.report != nullptr) options.report->files = source_files;
+    return copied.error();
+  }
+  const CopyCounts& counts = *copied;
   OVHD_CHECK(target.commit());
   result.copied_bytes = counts.copied_bytes;
   result.skipped_bytes = counts.skipped_bytes - std::min(counts.skipped_bytes, result.cloned_bytes);

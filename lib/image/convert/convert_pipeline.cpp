@@ -120,7 +120,7 @@ bool CopyPipeline::fill_one() noexcept {
   if (slot == nullptr) return false;
   const auto piece = cursor_.next();
   if (!piece) {
-    fail(piece.error());
+    fail(piece.error(), true);
     return false;
   }
   if (piece->length == 0) return false;
@@ -174,7 +174,7 @@ void CopyPipeline::read_done(Slot& slot) noexcept {
   --reading_;
   slot.state = State::ready;
   if (slot.transfer.failure) {
-    fail(*slot.transfer.failure);
+    fail(*slot.transfer.failure, true);
     slot.state = State::idle;
     return;
   }
@@ -261,8 +261,10 @@ bool CopyPipeline::reap(Endpoint& endpoint) noexcept {
   return moved;
 }
 
-void CopyPipeline::fail(const Error& error) noexcept {
-  if (!failure_) failure_ = error;
+void CopyPipeline::fail(const Error& error, bool source) noexcept {
+  if (failure_) return;
+  failure_ = error;
+  source_failed_ = source;
 }
 
 void CopyPipeline::report() noexcept {

@@ -46,6 +46,9 @@ class CopyPipeline {
   /// endpoints, no_space among them; out_of_range when the plan does not fit them; cancelled.
   Result<CopyCounts> run();
 
+  /// Whose error run() returned: the source's, or else the target's (or nobody's).
+  bool source_failed() const noexcept { return source_failed_; }
+
  private:
   enum class State : std::uint8_t { idle, reading, ready, writing };
   struct Slot {
@@ -73,7 +76,7 @@ class CopyPipeline {
   void start(Slot& slot, std::size_t length, bool data) noexcept;
   void retire(Slot& slot) noexcept;
   bool reap(Endpoint& endpoint) noexcept;
-  void fail(const Error& error) noexcept;
+  void fail(const Error& error, bool source = false) noexcept;
   void report() noexcept;
   void wait() noexcept;
   Slot* idle_slot() noexcept;
@@ -95,6 +98,7 @@ class CopyPipeline {
   std::uint64_t done_ = 0;
   CopyCounts counts_;
   std::optional<Error> failure_;
+  bool source_failed_ = false;  // where failure_ is from
 };
 
 }  // namespace openvhd

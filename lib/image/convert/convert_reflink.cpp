@@ -126,8 +126,9 @@ Result<Cloned> Cloner::run() {
   const std::uint64_t whole = align_down(plan_.length, sector);
   std::uint64_t at = 0;
   while (at < whole && works_ && done_.rest.size() < kMostRanges) {
-    OVHD_TRY(const MapEntry entry,
-             source_.map(plan_.source_at + at, std::min(whole - at, kMostAtOnce)));
+    const auto mapped = source_.map(plan_.source_at + at, std::min(whole - at, kMostAtOnce));
+    if (!mapped) break;  // copying the rest meets it again, and tells whose it is
+    const MapEntry& entry = *mapped;
     // A run that ends inside a sector of the target cannot be placed by itself.
     const std::uint64_t length = align_down(entry.length, sector);
     if (length == 0) {

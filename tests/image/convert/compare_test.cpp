@@ -83,6 +83,7 @@ TEST(Compare, FailuresEndItWithNothingOnItsWay) {
     const auto first = pipeline.run();
     ASSERT_FALSE(first);
     EXPECT_EQ(first.error().sys_errno, EIO);
+    EXPECT_EQ(pipeline.first_side_failed(), at % 2 == 0);
     EXPECT_EQ(a.in_flight() + b.in_flight(), 0u);
   }
 }

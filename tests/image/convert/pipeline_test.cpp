@@ -128,6 +128,7 @@ TEST(Pipeline, EveryFailureStopsTheCopyWithNothingOnItsWay) {
       const auto counts = copy.run();
       ASSERT_FALSE(counts);
       EXPECT_EQ(counts.error().code, of_source ? Errc::io : Errc::no_space);
+      EXPECT_EQ(copy.source_failed(), of_source);
       EXPECT_EQ(source.in_flight() + target.in_flight(), 0u);
     }
   }
