@@ -97,11 +97,14 @@ Status take_lock(const Fd& file, Lock lock) noexcept {
   const Status taken =
       lock == Lock::writer ? set_lock(file, F_WRLCK, kWhole) : lock_for_reading(file);
   if (!taken) {
-    // A reader may have got some of its bytes. Unlocking what is not locked does no harm.
-    static_cast<void>(set_lock(file, F_UNLCK, kWhole));
+    // A reader may have got some of its bytes.
+    drop_lock(file);
   }
   return taken;
 }
+
+// Unlocking what is not locked does no harm, and nobody could do anything about a failure.
+void drop_lock(const Fd& file) noexcept { static_cast<void>(set_lock(file, F_UNLCK, kWhole)); }
 
 Result<Holder> lock_holder(const Fd& file) noexcept {
   OVHD_TRY(const bool exclusive, is_held(file, F_RDLCK, kWhole));

@@ -21,6 +21,10 @@ enum class Lock : std::uint8_t {
 /// system has no locks; io.
 Status take_lock(const Fd& file, Lock lock) noexcept;
 
+/// Lets go of whatever take_lock() took, at once: the kernel may keep a closed description, and
+/// its locks, until a worker of io_uring has put away its last request.
+void drop_lock(const Fd& file) noexcept;
+
 /// Whom an attempt to lock would meet.
 enum class Holder : std::uint8_t { nobody, readers, writer };
 

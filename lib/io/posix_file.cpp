@@ -96,6 +96,10 @@ Result<std::unique_ptr<PosixFile>> PosixFile::adopt(Fd fd, std::string name,
 PosixFile::PosixFile(Key, Fd fd, std::string name, const Options& options) noexcept
     : fd_{std::move(fd)}, name_{std::move(name)}, options_{options} {}
 
+PosixFile::~PosixFile() {
+  if (fd_ && options_.lock != Lock::none) drop_lock(fd_);
+}
+
 Status PosixFile::inspect() noexcept {
   struct stat info{};
   if (::fstat(fd_.get(), &info) != 0)

@@ -57,6 +57,7 @@ class PosixFile final : public File {
   const Fd& descriptor() const noexcept { return fd_; }
 
   PosixFile(Key, Fd fd, std::string name, const Options& options) noexcept;
+  ~PosixFile() override;
 
  private:
   Status inspect() noexcept;
