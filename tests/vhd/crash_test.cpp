@@ -50,6 +50,7 @@ Store base_image(const Scenario& scenario) {
     SparseImage image = sparse_image(
         {.footer = {.type = scenario.type == DiskType::dynamic ? 3u : 4u, .size = kBlocks * kBlock},
          .block_size = kBlock,
+         .table_at = scenario.first_block - 512,
          .blocks_at = scenario.first_block});
     put_locator(image.bytes, 0, "W2ru", 512, 2048, utf16le(".\\p.vhd"));
     image.seal_header();
