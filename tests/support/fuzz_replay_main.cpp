@@ -1,5 +1,6 @@
 // A main for fuzz targets without libFuzzer: runs the target over every file it is given, folders
 // included, or with --random N over N inputs that are the same in every run.
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <cstdio>
@@ -22,7 +23,9 @@ bool run_file(const std::filesystem::path& path) {
     return false;
   }
   const std::vector<char> bytes{std::istreambuf_iterator<char>{file}, {}};
-  const std::vector<std::uint8_t> input{bytes.begin(), bytes.end()};
+  std::vector<std::uint8_t> input(bytes.size());
+  std::ranges::transform(bytes, input.begin(),
+                         [](char byte) { return static_cast<std::uint8_t>(byte); });
   LLVMFuzzerTestOneInput(input.data(), input.size());
   return true;
 }
