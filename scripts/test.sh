@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
 # Installs what is missing, builds, and runs the tests. Ends with "N passed, N failed".
-#   scripts/test.sh [--tier quick|default|full] [--no-install]
+#   scripts/test.sh [--tier quick|default|sanitize|full] [--no-install]
 #     quick    optimised build; no packaging, no slow tests
-#     default  optimised build with packaging; Clang with sanitizers; short fuzzing
+#     default  optimised build with packaging
+#     sanitize Clang with sanitizers, without the longest suites; short fuzzing
 #     full     also the slow tests, GCC with sanitizers, ThreadSanitizer, lint, longer fuzzing
 set -uo pipefail
 cd "$(dirname "$0")/.." || exit
@@ -18,8 +19,8 @@ while (($# > 0)); do
   esac
   shift || true
 done
-if [[ ! $tier =~ ^(quick|default|full)$ ]]; then
-  sed -n '2,7s/^# \?//p' "$0" >&2
+if [[ ! $tier =~ ^(quick|default|sanitize|full)$ ]]; then
+  sed -n '2,8s/^# \?//p' "$0" >&2
   exit 2
 fi
 
@@ -118,8 +119,10 @@ case $tier in
     ;;
   default)
     build release && run_tests release -LE '^slow$'
-    # The fuzz preset has asan-clang's checks: one build serves the tests and the fuzzing.
-    # What is long or compares with other programs ran above; the full tier runs it here too.
+    ;;
+  sanitize)
+    # The fuzz preset has asan-clang's checks: one build serves the tests and the fuzzing. What is
+    # long or compares with other programs runs under sanitizers in the full tier.
     build fuzz && run_tests fuzz -LE '^(slow|package|tree|whole)$' \
       -E '(Crash|Model|Shuffle|Peers|Corpus|differential_test|convert_file_test)'
     fuzz 10
