@@ -149,6 +149,8 @@ class Engine final : public ImageLayer {
   std::vector<bool> bat_claimed_;  // judged once: its space is in the map
   std::uint64_t claim_cursor_ = 0;
   std::uint64_t present_blocks_ = 0;
+  // Stands in memory, never in the file, for an entry that broke a rule when it was loaded.
+  static constexpr std::uint64_t kBadEntry = 4;
   static constexpr std::uint64_t kBitmapPages = kBitmapBlockBytes / kTablePageBytes;
   std::vector<std::unique_ptr<std::array<PageHome, kBitmapPages>>> bitmap_pages_;  // by chunk
 

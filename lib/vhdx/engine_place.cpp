@@ -88,7 +88,10 @@ Step<Extent> Engine::allocate(const Piece& piece, TablePage& page, BatEntry entr
 Step<Ok> Engine::prepare_bitmap(const Piece& piece) noexcept {
   const std::uint64_t index = bitmap_index(piece.block >> ratio_shift_, image_.counts.chunk_ratio);
   OVHD_STEP(TablePage* const table, bat_page_to_change(index));
-  if (entry_in(*table, index).raw == 0) {
+  const BatEntry entry = entry_in(*table, index);
+  if (entry.state_bits() == kBadEntry) return bad_entry(index);
+  // An offset where the state has none is nobody's word for that space: new space is taken.
+  if (!bitmap_has_data(entry)) {
     OVHD_STEP(const FileOffset at, space_.take(kBitmapBlockBytes, space_still_needed()));
     put_entry(*table, index, BatEntry::make(BitmapState::present, at));
   }

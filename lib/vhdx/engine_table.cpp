@@ -7,8 +7,6 @@
 namespace openvhd::vhdx {
 namespace {
 
-// Stands in memory, never in the file, for an entry that broke a rule when it was loaded.
-constexpr std::uint64_t kBadEntry = 4;
 // Most reasons kept; further bad entries are judged again when somebody asks.
 constexpr std::size_t kMostBadEntries = 1024;
 

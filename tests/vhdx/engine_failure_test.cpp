@@ -248,6 +248,25 @@ TEST(VhdxEngineFailure, APartialBlockWithoutABitmapIsCorrupt) {
   EXPECT_NE(std::string{read.error().what}.find("X15"), std::string::npos);
 }
 
+TEST(VhdxEngineFailure, AnOffsetInABitmapEntryWithoutABitmapMeansNothing) {
+  const EngineShape shape{.has_parent = true};
+  const auto store = make_image(shape);
+  const std::uint64_t stray = store->size;
+  {
+    MemoryFile file{store};
+    patch(file, stray, filled(kMiB, 0xff));
+  }
+  const std::uint64_t index = vhdx::bitmap_index(0, vhdx::chunk_ratio(512, kMiB));
+  store_entry(store, shape, index, stray);  // state NOT_PRESENT
+  SimEngine sim{shape, store};
+  ASSERT_EQ(failure_of(sim->write(0, filled(512, 1))), "");
+  ASSERT_EQ(failure_of(sim->close()), "");
+  EXPECT_EQ(sim.entry(index) & 7, 6u);
+  sim.reopen(false);
+  EXPECT_EQ(bytes_at(sim.image(), 0, 512), filled(512, 1));
+  EXPECT_EQ(bytes_at(sim.image(), 512, 512)[0], OpenEngine::parent_byte(512));
+}
+
 TEST(VhdxEngineFailure, ABitmapMarkedPresentWithoutAParentIsIgnoredAndItsSpaceLeftAlone) {
   const EngineShape shape{.virtual_size = 8 * kGiB};
   const auto store = make_image(shape);
