@@ -93,6 +93,14 @@ Step<Ok> Engine::prepare_bitmap(const Piece& piece) noexcept {
   // An offset where the state has none is nobody's word for that space: new space is taken.
   if (!bitmap_has_data(entry)) {
     OVHD_STEP(const FileOffset at, space_.take(kBitmapBlockBytes, space_still_needed()));
+    // There must be room for the block too before the table changes.
+    auto room = space_.take(image_.geometry.block_size, space_still_needed());
+    if (const auto* block = std::get_if<FileOffset>(&room)) {
+      space_.give_back(*block, image_.geometry.block_size);
+    } else {
+      space_.give_back(at, kBitmapBlockBytes);
+      return unfinished(room);
+    }
     put_entry(*table, index, BatEntry::make(BitmapState::present, at));
   }
   // Bits from an earlier life of the block must not count.

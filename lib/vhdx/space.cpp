@@ -24,7 +24,9 @@ Step<FileOffset> Space::take(std::uint64_t length, std::uint64_t most) noexcept 
   const std::uint64_t count = length / kMiB;
   if (const auto run = take_fresh(count)) return offset_of(*run);
   if (growth_) return Wait{};
-  if (growth_error_) return *std::exchange(growth_error_, std::nullopt);
+  if (growth_error_ && count >= growth_error_count_) {
+    return *std::exchange(growth_error_, std::nullopt);
+  }
   auto unowned = find_unowned(count);
   if (!unowned && !unpunched_.empty()) {
     // Using it is better than giving it to the host and growing the file.
@@ -129,11 +131,17 @@ void Space::not_grown(const Error& error) noexcept {
   }
   smallest_step_ = false;
   growth_error_ = error;
+  growth_error_count_ = growing_least_;
 }
 
 void Space::add_fresh(SpaceRun run) {
   for (SpaceRun& other : fresh_) {
     if (other.first + other.count == run.first) {
+      other.count += run.count;
+      return;
+    }
+    if (run.first + run.count == other.first) {
+      other.first = run.first;
       other.count += run.count;
       return;
     }

@@ -44,6 +44,9 @@ class Space {
   /// io; then nothing has changed.
   Step<FileOffset> take(std::uint64_t length, std::uint64_t most) noexcept;
 
+  /// Takes back what take() gave, and nobody wrote to or named.
+  void give_back(FileOffset at, std::uint64_t length) { add_fresh({mib(at), length / kMiB}); }
+
   /// Gives up a range. It is used again once group `group` is durable and every operation up to
   /// `serial` has left.
   void free(FileOffset at, std::uint64_t length, std::uint64_t group, std::uint64_t serial);
@@ -97,8 +100,9 @@ class Space {
   SpaceRun growing_{};
   std::uint64_t growing_least_ = 0;
   bool smallest_step_ = false;
-  std::uint64_t step_ = 0;  // MiB
-  std::optional<Error> growth_error_;
+  std::uint64_t step_ = 0;                // MiB
+  std::optional<Error> growth_error_;     // until somebody has been told who needs as much
+  std::uint64_t growth_error_count_ = 0;  // MiB that there was no room for
 
   std::optional<Transfer> punch_;
   SpaceRun punching_{};

@@ -40,6 +40,29 @@ TEST(VhdxEngineFailure, AFullHostChangesNothing) {
   EXPECT_EQ(bytes_at(sim.image(), (block - 1) * kMiB, 4096), filled(4096, 4));
 }
 
+TEST(VhdxEngineFailure, AFullHostDoesNotLeaveABitmapWithoutItsBlock) {
+  const EngineShape shape{.block_size = 32 * kMiB, .has_parent = true};
+  const auto store = make_image(shape);
+  {
+    MemoryFile file{store};
+    patch(file, store->size, filled(kMiB, 0xee));  // unowned: room for the bitmap alone
+  }
+  SimEngine sim{shape, store};
+  sim.disk().fail({.kind = Kind::reserve, .error = ENOSPC, .sticky = true});
+  EXPECT_EQ(code_of(sim->write(0, filled(512, 1))), Errc::no_space);
+  EXPECT_EQ(code_of(sim->write(0, filled(512, 1))), Errc::no_space);
+  ASSERT_EQ(failure_of(sim->close()), "");
+  const std::uint64_t index = vhdx::bitmap_index(0, vhdx::chunk_ratio(512, 32 * kMiB));
+  EXPECT_EQ(sim.entry(index), 0u);
+  sim.reopen();
+  ASSERT_EQ(failure_of(sim->write(0, filled(512, 1))), "");
+  ASSERT_EQ(failure_of(sim->close()), "");
+  EXPECT_NE(sim.entry(index), 0u);
+  sim.reopen(false);
+  EXPECT_EQ(bytes_at(sim.image(), 0, 512), filled(512, 1));
+  EXPECT_EQ(bytes_at(sim.image(), 512, 512)[0], OpenEngine::parent_byte(512));
+}
+
 TEST(VhdxEngineFailure, WhenALargeStepDoesNotFitOneBlockIsTried) {
   SimEngine sim{EngineShape{}};
   sim.disk().fail({.kind = Kind::reserve, .error = ENOSPC});

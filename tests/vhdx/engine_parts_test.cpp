@@ -1,10 +1,13 @@
 // The parts of the engine by themselves: bits of bitmaps, the map of owned space.
 #include <gtest/gtest.h>
 
+#include <array>
+#include <cerrno>
 #include <random>
 #include <vector>
 
 #include "vhdx/bitmaps.hpp"
+#include "vhdx/space.hpp"
 #include "vhdx/space_map.hpp"
 
 namespace openvhd::vhdx {
@@ -101,6 +104,35 @@ TEST(SpaceMap, RefusesWhatLiesBeyondItsBound) {
   EXPECT_FALSE(map.claim(kMaxSpaceBytes / kMiB - 1, 2));
   EXPECT_TRUE(map.claim(kMaxSpaceBytes / kMiB - 1, 1));
   EXPECT_EQ(map.end(), kMaxSpaceBytes / kMiB);
+}
+
+TEST(Space, AFailureToGrowIsForWhoNeedsAsMuch) {
+  const std::array<OwnedRange, 1> fixed{{{"header section", {0}, kMiB}}};
+  Space space{kMiB, fixed};
+  const auto ask = [&](std::uint64_t mebibytes) { return space.take(mebibytes * kMiB, 0); };
+  ASSERT_TRUE(std::holds_alternative<IoCommand>(ask(32)));
+  space.complete(TokenKind::space, -ENOSPC);
+  // Another operation, that needs less, asks first.
+  ASSERT_TRUE(std::holds_alternative<IoCommand>(ask(1)));
+  space.complete(TokenKind::space, 0);
+  ASSERT_TRUE(std::holds_alternative<FileOffset>(ask(1)));
+  const auto large = ask(32);
+  ASSERT_TRUE(std::holds_alternative<Error>(large));
+  EXPECT_EQ(std::get<Error>(large).code, Errc::no_space);
+  EXPECT_TRUE(std::holds_alternative<IoCommand>(ask(32))) << "told once, then tried again";
+}
+
+TEST(Space, WhatIsGivenBackIsTakenAgain) {
+  const std::array<OwnedRange, 1> fixed{{{"header section", {0}, kMiB}}};
+  Space space{kMiB, fixed};
+  ASSERT_TRUE(std::holds_alternative<IoCommand>(space.take(4 * kMiB, 0)));
+  space.complete(TokenKind::space, 0);
+  const auto small = space.take(kMiB, 0);
+  ASSERT_TRUE(std::holds_alternative<FileOffset>(small));
+  space.give_back(std::get<FileOffset>(small), kMiB);
+  const auto all = space.take(4 * kMiB, 0);
+  ASSERT_TRUE(std::holds_alternative<FileOffset>(all)) << "in one piece again";
+  EXPECT_EQ(std::get<FileOffset>(all), std::get<FileOffset>(small));
 }
 
 }  // namespace
