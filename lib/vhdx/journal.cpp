@@ -88,7 +88,8 @@ void Journal::fail(const Error& error) noexcept {
   poison_ = error;
   if (error.code != Errc::fenced) {
     poison_->code = Errc::poisoned;
-    poison_->what = "an earlier sync or metadata write failed: reopen the image (e.2)";
+    poison_->what = at_fence() ? "the current header cannot be read back: reopen the image (e.2)"
+                               : "an earlier sync or metadata write failed: reopen the image (e.2)";
   }
   stage_ = Stage::idle;
 }
@@ -292,6 +293,11 @@ void Journal::enter_fence(Stage stage) noexcept {
   transfers_.emplace_back(IoCommand::Kind::read, kHeaderAt[header_copy_],
                           std::vector<iovec>{{fence_.bytes.data(), fence_.bytes.size()}}, false,
                           "header (2.2.2): read before writing");
+}
+
+bool Journal::at_fence() const noexcept {
+  return stage_ == Stage::begin_fence || stage_ == Stage::log_fence ||
+         stage_ == Stage::commit_fence || stage_ == Stage::close_fence;
 }
 
 bool Journal::fence_holds() const noexcept {

@@ -116,6 +116,7 @@ class Journal {
   void enter_entry(Stage stage) noexcept;
   void enter_after_fence() noexcept;
   void enter_resize() noexcept;
+  bool at_fence() const noexcept;
   bool fence_holds() const noexcept;
   void header_written() noexcept;
   void synced() noexcept;

@@ -134,6 +134,17 @@ TEST(VhdxEngineFailure, AFailedTableReadIsReportedOnceAndTriedAgain) {
   EXPECT_EQ(failure_of(sim->read(0, got)), "");
 }
 
+TEST(VhdxEngineFailure, AHeaderThatCannotBeReadBackIsToldAsSuch) {
+  SimEngine sim{EngineShape{}};
+  ASSERT_TRUE(sim->write(0, filled(4096, 1)));
+  sim.disk().fail({.kind = Kind::read});
+  EXPECT_EQ(code_of(sim->flush()), Errc::io);
+  const Status again = sim->flush();
+  ASSERT_EQ(code_of(again), Errc::poisoned);
+  EXPECT_NE(std::string{again.error().what}.find("header cannot be read back"), std::string::npos);
+  EXPECT_NE(std::string{again.error().what}.find("e.2"), std::string::npos);
+}
+
 TEST(VhdxEngineFailure, AnotherWritersHeaderFences) {
   SimEngine sim{EngineShape{}};
   ASSERT_TRUE(sim->write(0, filled(4096, 1)));
