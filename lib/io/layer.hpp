@@ -13,6 +13,8 @@
 
 namespace openvhd {
 
+class Readers;
+
 /// The answer of a layer that must make progress. One of:
 ///  - T: done, here is the answer;
 ///  - IoCommand: execute this on the layer's file, pass the result to Layer::complete with
@@ -67,7 +69,8 @@ struct OperationTicket {
   std::uint64_t serial = 0;
 };
 
-/// A layer. All calls belong to one thread at a time. Offsets and lengths are multiples of the
+/// A layer. All calls belong to one thread at a time, its owner, but for those that say "any
+/// thread". Offsets and lengths are multiples of the
 /// logical sector size and lie inside the virtual disk: the caller has checked them. No call
 /// blocks, allocates on a mapped path, or touches the file.
 class Layer {
@@ -109,6 +112,31 @@ class Layer {
   /// Brackets an operation that uses locate, place or clear. O(1), allocates nothing.
   virtual void enter(OperationTicket& ticket) noexcept = 0;
   virtual void leave(OperationTicket& ticket) noexcept = 0;
+
+  // What follows has a default that always asks the owner.
+
+  /// From now on other threads may call find(), find_writable(), overwritten() and settled(),
+  /// each between begin() and end_look_up() of a slot of its own of `readers`; the transfers that
+  /// follow end before end_transfer(). Until then memory and space that they may have seen stay
+  /// what they were. Once, before the first such call.
+  virtual void share(Readers&) noexcept {}
+
+  /// locate(), as far as it can be answered from what is in memory, without changing anything.
+  /// False: only the owner can tell. Any thread; no lock, no allocation.
+  virtual bool find(VirtualOffset, std::uint64_t, Extent&) noexcept { return false; }
+
+  /// The same for a write that changes nothing but bytes of payload: place() would answer the
+  /// same extent at once, and wrote() would only take note that a flush has something to do.
+  /// False as long as anything at all stands against that. Any thread; no lock, no allocation.
+  virtual bool find_writable(VirtualOffset, std::uint64_t, Extent&) noexcept { return false; }
+
+  /// A write to what find_writable() gave has completed on the host: the next flush makes it
+  /// durable. Any thread.
+  virtual void overwritten() noexcept {}
+
+  /// True when all that find_writable() has answered so far is mapped durably: a durable write to
+  /// it survives a power cut without a flush. Any thread.
+  virtual bool settled() const noexcept { return false; }
 };
 
 }  // namespace openvhd
