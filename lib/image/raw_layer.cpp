@@ -4,6 +4,7 @@
 
 #include "base/checked.hpp"
 #include "base/try.hpp"
+#include "io/sync_rounds.hpp"
 
 namespace openvhd {
 namespace {
@@ -24,8 +25,7 @@ class RawLayer final : public ImageLayer {
   const Geometry& geometry() const noexcept override { return geometry_; }
 
   Step<Extent> locate(VirtualOffset at, std::uint64_t length) noexcept override {
-    if (at.value >= file_size_) return Extent{Extent::Kind::zero, {}, length};
-    return Extent{Extent::Kind::data, {at.value}, std::min(length, file_size_ - at.value)};
+    return extent_of(at, length);
   }
 
   Step<Extent> place(VirtualOffset at, std::uint64_t length) noexcept override {
@@ -33,7 +33,7 @@ class RawLayer final : public ImageLayer {
     return Extent{Extent::Kind::data, {at.value}, length};
   }
 
-  void wrote(VirtualOffset, const Extent&) noexcept override { unsynced_ = true; }
+  void wrote(VirtualOffset, const Extent&) noexcept override { rounds_.wrote(); }
 
   Step<Cleared> clear(VirtualOffset at, std::uint64_t length, ClearKind kind) noexcept override {
     if (auto refused = refusal()) return *refused;
@@ -41,23 +41,26 @@ class RawLayer final : public ImageLayer {
     return Cleared{.length = length, .host = Cleared::OnHost{host, {at.value}}};
   }
 
-  Step<Ok> flush(FlushTicket& ticket) noexcept override {
-    if (poisoned_) return poison();
-    if (ticket.stage != 0) return Ok{};
-    if (!unsynced_) return Ok{};
-    ticket.stage = 1;
-    unsynced_ = false;
-    return IoCommand{.kind = IoCommand::Kind::sync};
-  }
-
+  Step<Ok> flush(FlushTicket& ticket) noexcept override { return rounds_.flush(ticket, 0); }
   Step<Ok> close(FlushTicket& ticket) noexcept override { return flush(ticket); }
-
-  void complete(std::uint64_t, std::int32_t result) noexcept override {
-    if (result < 0) poisoned_ = true;
-  }
+  void complete(std::uint64_t, std::int32_t result) noexcept override { rounds_.complete(result); }
 
   void enter(OperationTicket&) noexcept override {}
   void leave(OperationTicket&) noexcept override {}
+
+  bool find(VirtualOffset at, std::uint64_t length, Extent& out) noexcept override {
+    out = extent_of(at, length);
+    return true;
+  }
+
+  bool find_writable(VirtualOffset at, std::uint64_t length, Extent& out) noexcept override {
+    if (!writable_ || rounds_.poisoned()) return false;
+    out = {Extent::Kind::data, {at.value}, length};
+    return true;
+  }
+
+  void overwritten() noexcept override { rounds_.wrote(); }
+  bool settled() const noexcept override { return true; }
 
   DiskType type() const noexcept override { return DiskType::fixed; }
 
@@ -74,21 +77,20 @@ class RawLayer final : public ImageLayer {
   Guid link_identity() const noexcept override { return {}; }
 
  private:
-  static Error poison() noexcept {
-    return {.code = Errc::poisoned, .what = "an earlier sync failed: reopen the image (e.2)"};
+  Extent extent_of(VirtualOffset at, std::uint64_t length) const noexcept {
+    if (at.value >= file_size_) return {Extent::Kind::zero, {}, length};
+    return {Extent::Kind::data, {at.value}, std::min(length, file_size_ - at.value)};
   }
 
   std::optional<Error> refusal() const noexcept {
     if (!writable_) return Error{.code = Errc::read_only, .what = "opened for reading"};
-    if (poisoned_) return poison();
-    return std::nullopt;
+    return rounds_.refusal();
   }
 
   Geometry geometry_;
   std::uint64_t file_size_;
   bool writable_;
-  bool unsynced_ = false;
-  bool poisoned_ = false;
+  SyncRounds rounds_;
 };
 
 }  // namespace

@@ -29,6 +29,7 @@ class BorrowedFile final : public File {
   int async_descriptor(const IoCommand& command) const noexcept override {
     return file_.async_descriptor(command);
   }
+  bool is_plain() const noexcept override { return file_.is_plain(); }
   std::uint32_t direct_alignment() const noexcept override { return file_.direct_alignment(); }
 
  private:

@@ -1,9 +1,11 @@
 #include "io/driver.hpp"
 
+#include <atomic>
 #include <exception>
 
 #include "base/try.hpp"
 #include "io/operation_set.hpp"
+#include "io/pool_driver.hpp"
 #include "io/uring_driver.hpp"
 
 namespace openvhd {
@@ -35,6 +37,16 @@ class BlockingDriver final : public Driver {
   }
 
   Operation* wait() noexcept override { return reap(); }
+  Operation* wait_or_wake() noexcept override {
+    if (Operation* const done = reap()) return done;
+    woken_.wait(false);
+    woken_.store(false);
+    return nullptr;
+  }
+  void wake() noexcept override {
+    woken_.store(true);
+    woken_.notify_one();
+  }
   int descriptor() noexcept override { return -1; }
   std::uint32_t under_way() const noexcept override { return operations_.under_way(); }
   const char* name() const noexcept override { return "blocking"; }
@@ -50,6 +62,7 @@ class BlockingDriver final : public Driver {
   }
 
   OperationSet operations_;
+  std::atomic<bool> woken_{false};
 };
 
 }  // namespace
@@ -63,6 +76,12 @@ Result<std::unique_ptr<Driver>> make_driver(DriverKind kind, std::uint32_t depth
     if (kind == DriverKind::io_uring) return driver.error();
   }
   return std::unique_ptr<Driver>{std::make_unique<BlockingDriver>(depth)};
+}
+
+Result<std::unique_ptr<Driver>> make_owner_driver(DriverKind kind, std::uint32_t depth) {
+  if (kind != DriverKind::blocking) return make_driver(kind, depth);
+  OVHD_TRY(auto driver, PoolDriver::create(depth));
+  return std::unique_ptr<Driver>{std::move(driver)};
 }
 
 Status run(Driver& driver, Operation& operation, std::span<File* const> files) noexcept {

@@ -41,13 +41,19 @@ class Driver {
   /// The same, but waits until an operation has finished. Null: none is under way.
   virtual Operation* wait() noexcept = 0;
 
+  /// wait(), which also returns, with null, once wake() has been called since the last time, and
+  /// which waits for that where nothing is under way.
+  virtual Operation* wait_or_wake() noexcept = 0;
+  /// Ends a wait_or_wake(), this one or the next. Any thread.
+  virtual void wake() noexcept = 0;
+
   /// Becomes readable when reap() may have more to do, provided that reap() has given null since.
   /// Negative where reap() does the work itself and always has: the blocking driver.
   virtual int descriptor() noexcept = 0;
 
   virtual std::uint32_t under_way() const noexcept = 0;
 
-  /// "io_uring", "blocking".
+  /// "io_uring", "blocking", "thread pool".
   virtual const char* name() const noexcept = 0;
 };
 
@@ -57,6 +63,10 @@ inline constexpr std::uint32_t kMaxDriverDepth = 1024;
 /// where this process may use it, else blocking. Errors: unsupported, with what forbids it, when
 /// io_uring was asked for by name.
 Result<std::unique_ptr<Driver>> make_driver(DriverKind kind, std::uint32_t depth);
+
+/// The same for a thread that serves others: where io_uring is not used, a slow command must not
+/// hold up the rest, so that a pool of threads executes them.
+Result<std::unique_ptr<Driver>> make_owner_driver(DriverKind kind, std::uint32_t depth);
 
 /// Runs one operation to its end on a driver with no other operation under way.
 Status run(Driver& driver, Operation& operation, std::span<File* const> files) noexcept;

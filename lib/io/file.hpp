@@ -68,6 +68,10 @@ class File {
   /// that need a fallback. It stays valid as long as the file.
   virtual int async_descriptor(const IoCommand& command) const noexcept;
 
+  /// True when the descriptor that async_descriptor() gives for one transfer serves all others of
+  /// the same alignment, whatever they reach: nothing lies between it and the bytes.
+  virtual bool is_plain() const noexcept { return false; }
+
   /// Alignment in bytes of memory, offset and length with which transfers avoid the page cache;
   /// 1 where they never do. Others still work: they go through the cache.
   virtual std::uint32_t direct_alignment() const noexcept;

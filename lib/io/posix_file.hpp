@@ -49,6 +49,7 @@ class PosixFile final : public File {
   const std::string& name() const noexcept override { return name_; }
   bool writable() const noexcept override { return options_.writable; }
   int async_descriptor(const IoCommand& command) const noexcept override;
+  bool is_plain() const noexcept override { return true; }
   std::uint32_t direct_alignment() const noexcept override { return direct_alignment_; }
 
   /// Who else holds the file; see lock_holder().

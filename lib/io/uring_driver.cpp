@@ -11,8 +11,11 @@
 #include <array>
 #include <cerrno>
 #include <exception>
+#include <limits>
 
 #include "base/try.hpp"
+#include "io/event.hpp"
+#include "io/ring_setup.hpp"
 
 namespace openvhd {
 namespace {
@@ -24,49 +27,8 @@ constexpr unsigned kCompletionBatch = 64;
 // How long the kernel may be out of memory for requests before we give up.
 constexpr int kMostSubmitRetries = 10'000;
 constexpr int kSubmitRetryMs = 1;
-
-/// The best of the set-ups that this kernel has: completions run only when we look, which saves
-/// interrupts of our own thread; else the plain ring of older kernels.
-int init_ring(io_uring* ring, std::uint32_t entries) noexcept {
-  constexpr std::array kSetups = {
-      IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN | IORING_SETUP_TASKRUN_FLAG,
-      IORING_SETUP_COOP_TASKRUN | IORING_SETUP_TASKRUN_FLAG,
-      0U,
-  };
-  int result = -EINVAL;
-  for (const unsigned flags : kSetups) {
-    io_uring_params parameters{};
-    parameters.flags = flags;
-    result = io_uring_queue_init_params(entries, ring, &parameters);
-    if (result == -EINTR) result = io_uring_queue_init_params(entries, ring, &parameters);
-    if (result != -EINVAL) return result;
-  }
-  return result;
-}
-
-const char* refusal(int code) noexcept {
-  switch (code) {
-    case -ENOSYS:
-      return "io_uring: this kernel has none";
-    case -EPERM:
-    case -EACCES:
-      return "io_uring: forbidden here (kernel.io_uring_disabled, or a system call filter)";
-    case -ENOMEM:
-      return "io_uring: no memory for a ring, or a limit on locked memory";
-    case -EMFILE:
-    case -ENFILE:
-      return "io_uring: too many open files";
-    default:
-      return "io_uring: the kernel refuses a ring";
-  }
-}
-
-/// True when File::execute() may know a way that the kernel did not find: a kind that the file
-/// system lacks, an alignment that it refuses, or a request that could not wait.
-bool worth_executing(std::int32_t result) noexcept {
-  return result == -EOPNOTSUPP || result == -EINVAL || result == -ENOSYS || result == -EAGAIN ||
-         result == -EINTR || result == -ECANCELED;
-}
+// User data of the read that wake() completes.
+constexpr std::uint64_t kWake = std::numeric_limits<std::uint64_t>::max();
 
 void prepare(io_uring_sqe* sqe, const IoCommand& command, int fd) noexcept {
   using Kind = IoCommand::Kind;
@@ -109,8 +71,8 @@ void prepare(io_uring_sqe* sqe, const IoCommand& command, int fd) noexcept {
 
 UringDriver::Support UringDriver::probe() noexcept {
   io_uring ring{};
-  const int result = init_ring(&ring, 2);
-  if (result < 0) return {.available = false, .reason = refusal(result)};
+  const int result = init_ring(&ring, 2, 0);
+  if (result < 0) return {.available = false, .reason = ring_refusal(result)};
   io_uring_queue_exit(&ring);
   return {.available = true};
 }
@@ -119,6 +81,9 @@ Result<std::unique_ptr<UringDriver>> UringDriver::create(std::uint32_t depth) {
   if (depth == 0 || depth > kMaxDriverDepth)
     return Error{.code = Errc::invalid, .what = "depth of a driver"};
   auto driver = std::make_unique<UringDriver>(Key{}, depth);
+  driver->wake_event_ = Fd{::eventfd(0, EFD_CLOEXEC)};
+  if (!driver->wake_event_)
+    return Error{.code = Errc::unsupported, .sys_errno = errno, .what = "eventfd for io_uring"};
   OVHD_CHECK(driver->open_ring());
   return driver;
 }
@@ -133,7 +98,10 @@ UringDriver::UringDriver(Key, std::uint32_t depth)
 
 UringDriver::~UringDriver() {
   if (!open_) return;
-  while (in_flight_ > 0) {
+  // Another thread cannot wait for it; then it is cancelled with the ring, and nobody wakes it.
+  const bool drain_wake = wake_armed_ && thread_ == std::this_thread::get_id();
+  if (drain_wake) wake();
+  while (in_flight_ > 0 || (drain_wake && wake_armed_)) {
     submit(true);
     take_completions();
   }
@@ -142,10 +110,11 @@ UringDriver::~UringDriver() {
 
 Status UringDriver::open_ring() noexcept {
   // One table entry per request: never more completions than the ring holds.
-  const int result = init_ring(&ring_, static_cast<std::uint32_t>(table_.size()));
+  const int result = init_ring(&ring_, static_cast<std::uint32_t>(table_.size()), 0);
   if (result < 0)
-    return Error{.code = Errc::unsupported, .sys_errno = -result, .what = refusal(result)};
+    return Error{.code = Errc::unsupported, .sys_errno = -result, .what = ring_refusal(result)};
   open_ = true;
+  wake_armed_ = false;
   thread_ = std::this_thread::get_id();
   if (event_ && io_uring_register_eventfd(&ring_, event_.get()) != 0) event_ = Fd{};
   return Ok{};
@@ -213,14 +182,18 @@ bool UringDriver::pump() noexcept {
   return any;
 }
 
+io_uring_sqe* UringDriver::next_sqe() noexcept {
+  io_uring_sqe* sqe = io_uring_get_sqe(&ring_);
+  if (sqe != nullptr) return sqe;
+  submit(false);
+  sqe = io_uring_get_sqe(&ring_);
+  if (sqe == nullptr) std::terminate();  // submit() has emptied the queue
+  return sqe;
+}
+
 void UringDriver::queue(OperationSet::Place& place, const IoCommand& command,
                         int descriptor) noexcept {
-  io_uring_sqe* sqe = io_uring_get_sqe(&ring_);
-  if (sqe == nullptr) {
-    submit(false);
-    sqe = io_uring_get_sqe(&ring_);
-    if (sqe == nullptr) std::terminate();  // submit() has emptied the queue
-  }
+  io_uring_sqe* const sqe = next_sqe();
   const std::uint32_t index = free_.back();
   free_.pop_back();
   table_[index] = {.command = command, .place = &place};
@@ -248,7 +221,7 @@ void UringDriver::submit(bool wait_for_one) noexcept {
     }
     // Out of memory for requests, or completions wait to be taken: the caller does that.
     if ((result != -EAGAIN && result != -EBUSY) || tries >= kMostSubmitRetries) std::terminate();
-    if (in_flight_ > unsubmitted_ && io_uring_cq_ready(&ring_) > 0) return;
+    if (io_uring_cq_ready(&ring_) > 0) return;
     ::poll(nullptr, 0, kSubmitRetryMs);
   }
 }
@@ -256,12 +229,17 @@ void UringDriver::submit(bool wait_for_one) noexcept {
 bool UringDriver::take_completions() noexcept {
   std::array<io_uring_cqe*, kCompletionBatch> batch;
   bool any = false;
-  while (in_flight_ > unsubmitted_) {
+  while (in_flight_ + (wake_armed_ ? 1 : 0) > unsubmitted_) {
     const unsigned count = io_uring_peek_batch_cqe(&ring_, batch.data(), kCompletionBatch);
     for (unsigned i = 0; i < count; ++i) {
-      const auto index = static_cast<std::uint32_t>(io_uring_cqe_get_data64(batch[i]));
+      const std::uint64_t data = io_uring_cqe_get_data64(batch[i]);
       const std::int32_t result = batch[i]->res;
-      complete(index, result);
+      if (data == kWake) {
+        wake_armed_ = false;
+        woken_ = true;
+        continue;
+      }
+      complete(static_cast<std::uint32_t>(data), result);
     }
     io_uring_cq_advance(&ring_, count);
     any = any || count > 0;
@@ -323,6 +301,37 @@ Operation* UringDriver::wait() noexcept {
   return nullptr;
 }
 
+Operation* UringDriver::wait_or_wake() noexcept {
+  if (const Status settled = settle_in_thread(); !settled) std::terminate();
+  for (;;) {
+    if (Operation* const done = operations_.take_finished()) return done;
+    take_completions();
+    pump();
+    if (operations_.has_finished()) {
+      submit(false);
+      continue;
+    }
+    if (std::exchange(woken_, false)) {
+      submit(false);
+      return nullptr;
+    }
+    check_not_stuck();
+    arm_wake();
+    if (!ask_all_) submit(true);
+  }
+}
+
+void UringDriver::arm_wake() noexcept {
+  if (wake_armed_) return;
+  io_uring_sqe* const sqe = next_sqe();
+  io_uring_prep_read(sqe, wake_event_.get(), &wake_count_, sizeof wake_count_, 0);
+  io_uring_sqe_set_data64(sqe, kWake);
+  wake_armed_ = true;
+  ++unsubmitted_;
+}
+
+void UringDriver::wake() noexcept { announce_event(wake_event_); }
+
 int UringDriver::descriptor() noexcept {
   if (!event_ && open_) {
     Fd event{::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)};
@@ -333,9 +342,6 @@ int UringDriver::descriptor() noexcept {
 }
 
 /// Takes the event back before the last look; true when there was one.
-bool UringDriver::drain_event() noexcept {
-  std::uint64_t count = 0;
-  return event_ && ::read(event_.get(), &count, sizeof count) > 0;
-}
+bool UringDriver::drain_event() noexcept { return event_ && take_event(event_); }
 
 }  // namespace openvhd

@@ -37,6 +37,8 @@ class UringDriver final : public Driver {
   Status start(Operation& operation, std::span<File* const> files) noexcept override;
   Operation* reap() noexcept override;
   Operation* wait() noexcept override;
+  Operation* wait_or_wake() noexcept override;
+  void wake() noexcept override;
   int descriptor() noexcept override;
   std::uint32_t under_way() const noexcept override { return operations_.under_way(); }
   const char* name() const noexcept override { return "io_uring"; }
@@ -61,6 +63,8 @@ class UringDriver final : public Driver {
   Status settle_in_thread() noexcept;
   bool pump() noexcept;
   bool pump_one(OperationSet::Place& place) noexcept;
+  io_uring_sqe* next_sqe() noexcept;
+  void arm_wake() noexcept;
   void queue(OperationSet::Place& place, const IoCommand& command, int descriptor) noexcept;
   bool take_completions() noexcept;
   void complete(std::uint32_t index, std::int32_t result) noexcept;
@@ -78,6 +82,10 @@ class UringDriver final : public Driver {
   bool open_ = false;
   std::thread::id thread_;
   Fd event_;
+  Fd wake_event_;
+  std::uint64_t wake_count_ = 0;  // what the armed read of wake_event_ fills
+  bool wake_armed_ = false;
+  bool woken_ = false;
   io_uring ring_{};
   Counts counts_;
 };

@@ -1,0 +1,130 @@
+/// The ring of a queue: transfers that one thread submits together and reaps together.
+#pragma once
+
+#include <liburing.h>
+#include <sys/uio.h>
+
+#include <array>
+#include <cstdint>
+#include <memory>
+#include <openvhd/error.hpp>
+#include <openvhd/types.hpp>
+#include <span>
+
+#include "base/fd.hpp"
+
+namespace openvhd {
+
+/// Belongs to the thread that made it. Files are registered when it is made and named by their
+/// index. Besides transfers it can carry one alarm: a wait for alarm(), which any thread may call.
+class QueueRing {
+  struct Key {};
+
+ public:
+  /// `transfers` is the most in flight at once. Errors: unsupported, with what forbids it.
+  static Result<std::unique_ptr<QueueRing>> create(std::uint32_t transfers,
+                                                   std::span<const int> files);
+  explicit QueueRing(Key) noexcept {}
+  /// Nothing is in flight.
+  ~QueueRing();
+
+  struct Transfer {
+    unsigned file = 0;
+    FileOffset at{};
+    std::span<const iovec> buffers;  ///< Stays until it completes.
+    std::int32_t registered = -1;    ///< Of register_buffers(); then `buffers` is one piece.
+    bool durable = false;
+    void* tag = nullptr;  ///< Comes back with the result. Not null.
+  };
+  /// Queues a transfer; submit() sends it. The caller keeps to `transfers`.
+  void read(const Transfer& transfer) noexcept { prepare(transfer, false); }
+  void write(const Transfer& transfer) noexcept { prepare(transfer, true); }
+
+  /// Makes the next alarm() a completion, once.
+  void arm() noexcept;
+  bool armed() const noexcept { return armed_; }
+  void alarm() noexcept;
+
+  /// Sends what is queued, and has the kernel look for completions; with `wait`, until there is
+  /// one. Counts system calls.
+  void submit(bool wait) noexcept;
+  bool anything_ready() const noexcept { return io_uring_cq_ready(&ring_) != 0; }
+  bool anything_queued() const noexcept { return io_uring_sq_ready(&ring_) != 0; }
+  /// True when submit() would do anything: there is something to send, or the kernel has
+  /// completions that it brings only when it is called.
+  bool worth_submitting() const noexcept {
+    return anything_queued() || (IO_URING_READ_ONCE(*ring_.sq.kflags) &
+                                 (IORING_SQ_TASKRUN | IORING_SQ_CQ_OVERFLOW)) != 0;
+  }
+
+  /// Calls `each(tag, result)` for every completion that is there now; more may be queued and sent
+  /// in it.
+  template <class Each>
+  void reap(Each each) noexcept {
+    for (unsigned left = io_uring_cq_ready(&ring_); left != 0; --left) {
+      const unsigned head = *ring_.cq.khead;
+      const io_uring_cqe& cqe = ring_.cq.cqes[head & ring_.cq.ring_mask];
+      void* const tag = io_uring_cqe_get_data(&cqe);
+      const std::int32_t result = cqe.res;
+      io_uring_cq_advance(&ring_, 1);
+      if (tag == nullptr) [[unlikely]] {
+        armed_ = false;
+      } else {
+        each(tag, result);
+      }
+    }
+  }
+
+  /// Readable when there may be a completion, or after announce(), which any thread may call once
+  /// there is a descriptor. An alarm is not announced: some kernels lose an event that follows
+  /// from another one.
+  int descriptor() noexcept;
+  void announce() noexcept;
+  void drain_descriptor() noexcept;
+  Status register_buffers(std::span<const iovec> buffers) noexcept;
+  std::uint64_t submissions() const noexcept { return submissions_; }
+
+ private:
+  io_uring_sqe* next_sqe() noexcept {
+    io_uring_sqe* const sqe = io_uring_get_sqe(&ring_);
+    if (sqe != nullptr) [[likely]]
+      return sqe;
+    return sqe_after_submit();
+  }
+  io_uring_sqe* sqe_after_submit() noexcept;
+
+  void prepare(const Transfer& transfer, bool is_write) noexcept {
+    io_uring_sqe* const sqe = next_sqe();
+    const iovec& first = transfer.buffers.front();
+    const int file = fixed_files_ ? static_cast<int>(transfer.file) : plain_[transfer.file];
+    if (transfer.buffers.size() == 1) [[likely]] {
+      const bool fixed = transfer.registered >= 0;
+      const int code = is_write ? (fixed ? IORING_OP_WRITE_FIXED : IORING_OP_WRITE)
+                                : (fixed ? IORING_OP_READ_FIXED : IORING_OP_READ);
+      io_uring_prep_rw(code, sqe, file, first.iov_base, static_cast<unsigned>(first.iov_len),
+                       transfer.at.value);
+      if (fixed) sqe->buf_index = static_cast<std::uint16_t>(transfer.registered);
+    } else {
+      io_uring_prep_rw(is_write ? IORING_OP_WRITEV : IORING_OP_READV, sqe, file,
+                       transfer.buffers.data(), static_cast<unsigned>(transfer.buffers.size()),
+                       transfer.at.value);
+    }
+    if (fixed_files_) sqe->flags |= IOSQE_FIXED_FILE;
+    if (transfer.durable) sqe->rw_flags = RWF_DSYNC;
+    io_uring_sqe_set_data(sqe, transfer.tag);
+  }
+
+  static constexpr std::size_t kMostFiles = 130;
+  io_uring ring_{};
+  bool open_ = false;
+  bool fixed_files_ = false;
+  bool armed_ = false;
+  bool buffers_registered_ = false;
+  std::array<int, kMostFiles> plain_{};
+  Fd alarm_;
+  std::uint64_t alarm_count_ = 0;
+  Fd event_;
+  std::uint64_t submissions_ = 0;
+};
+
+}  // namespace openvhd
