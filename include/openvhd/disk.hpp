@@ -132,8 +132,8 @@ class Disk {
 
  private:
   friend class detail::DiskState;
-  explicit Disk(std::unique_ptr<detail::DiskState> state) noexcept;
-  std::unique_ptr<detail::DiskState> state_;
+  explicit Disk(std::shared_ptr<detail::DiskState> state) noexcept;
+  std::shared_ptr<detail::DiskState> state_;
 };
 
 }  // namespace openvhd

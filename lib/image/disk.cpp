@@ -10,7 +10,7 @@ Result<Disk> Disk::open(const std::string& path, const OpenOptions& options) {
   return Disk{std::move(state)};
 }
 
-Disk::Disk(std::unique_ptr<detail::DiskState> state) noexcept : state_{std::move(state)} {}
+Disk::Disk(std::shared_ptr<detail::DiskState> state) noexcept : state_{std::move(state)} {}
 Disk::Disk(Disk&&) noexcept = default;
 Disk& Disk::operator=(Disk&&) noexcept = default;
 Disk::~Disk() = default;

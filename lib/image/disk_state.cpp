@@ -6,11 +6,8 @@
 
 #include "base/checked.hpp"
 #include "base/try.hpp"
-#include "image/ops/clear_op.hpp"
-#include "image/ops/flush_op.hpp"
-#include "image/ops/map_op.hpp"
-#include "image/ops/read_op.hpp"
-#include "image/ops/write_op.hpp"
+#include "image/queue/chain_finder.hpp"
+#include "image/queue/owner.hpp"
 #include "io/uring_driver.hpp"
 
 namespace openvhd::detail {
@@ -19,6 +16,8 @@ namespace {
 constexpr std::size_t kLargestSector = 4096;
 constexpr std::uint64_t kCheapTableBytes = 1 * kMiB;
 constexpr std::uint64_t kWholeTable = ~std::uint64_t{0};
+// For answers of parents that queues remember.
+constexpr std::uint64_t kFinderBytes = 4 * kMiB;
 
 std::vector<File*> files_of(const OpenedChain& opened) {
   std::vector<File*> out;
@@ -76,12 +75,52 @@ Result<std::unique_ptr<DiskState>> DiskState::open(const std::string& path,
   return std::make_unique<DiskState>(std::move(opened), options.access, driver);
 }
 
-Status DiskState::run(Operation& operation) noexcept {
+void DiskState::abandon() noexcept {
+  closed_ = true;
+  owner_.reset();
+}
+
+Status DiskState::start_owner() {
+  if (owner_) return Ok{};
+  OVHD_TRY(auto driver, make_owner_driver(driver_kind_, Owner::kDepth));
+  finder_ = std::make_unique<ChainFinder>(chain_, kFinderBytes);
+  for (std::uint32_t i = 0; i < chain_.depth(); ++i) chain_.layer(i).share(readers_);
+  driver_.reset();
+  owner_ = std::make_unique<Owner>(chain_, files_, std::move(driver), counts_);
+  return Ok{};
+}
+
+Result<Readers::Slot*> DiskState::join_queue() {
+  const std::scoped_lock lock{joining_};
+  if (closed_) return Error{.code = Errc::invalid, .what = "the disk is closed"};
+  OVHD_CHECK(start_owner());
+  Readers::Slot* const slot = readers_.join();
+  if (slot == nullptr) return Error{.code = Errc::busy, .what = "64 queues are open"};
+  ++queues_;
+  return slot;
+}
+
+void DiskState::leave_queue(Readers::Slot& slot) noexcept {
+  // Once the owner has answered, it speaks to nobody of this queue any more.
+  Job last{.kind = Job::Kind::call, .call = [](Job&) noexcept {}};
+  static_cast<void>(owner_->run(last));
+  const std::scoped_lock lock{joining_};
+  readers_.leave(slot);
+  --queues_;
+}
+
+Status DiskState::run(Job& job) noexcept {
+  if (owner_) return owner_->run(job);
   if (!driver_) {
     // One operation at a time; its own commands still go out side by side.
     OVHD_TRY(driver_, make_driver(driver_kind_, 1));
   }
-  return openvhd::run(*driver_, operation, files_);
+  JobOperation operation{chain_, counts_};
+  operation.begin(job);
+  // end() tells what the driver said, but where it did not even begin.
+  const Status outcome = openvhd::run(*driver_, operation, files_);
+  if (!operation.finished()) return outcome;
+  return operation.end().status;
 }
 
 Status DiskState::check_range(VirtualOffset at, std::uint64_t length, bool writing) const noexcept {
@@ -95,15 +134,15 @@ Status DiskState::check_range(VirtualOffset at, std::uint64_t length, bool writi
 
 Status DiskState::read_sectors(VirtualOffset at, std::span<std::byte> into) noexcept {
   const iovec buffer{into.data(), into.size()};
-  ReadOp op{chain_, at, {&buffer, 1}};
-  return run(op);
+  Job job{.kind = Job::Kind::read, .at = at, .buffers = {&buffer, 1}};
+  return run(job);
 }
 
 Status DiskState::write_sectors(VirtualOffset at, std::span<const std::byte> from) noexcept {
   // A write never changes the buffer that an iovec names as mutable.
   const iovec buffer{const_cast<std::byte*>(from.data()), from.size()};
-  WriteOp op{chain_, at, {&buffer, 1}};
-  return run(op);
+  Job job{.kind = Job::Kind::write, .at = at, .buffers = {&buffer, 1}};
+  return run(job);
 }
 
 Status DiskState::read(VirtualOffset at, std::span<std::byte> into) noexcept {
@@ -156,8 +195,10 @@ Status DiskState::clear(VirtualOffset at, std::uint64_t length, ClearKind kind) 
   const Split parts = split(at, length, geometry().logical_sector_size);
   if (parts.head != 0) OVHD_CHECK(patch_sector(at, std::span{kZeros}.first(parts.head)));
   if (parts.middle != 0) {
-    ClearOp op{chain_, at + parts.head, parts.middle, kind};
-    OVHD_CHECK(run(op));
+    Job job{.kind = kind == ClearKind::trim ? Job::Kind::trim : Job::Kind::zero,
+            .at = at + parts.head,
+            .length = parts.middle};
+    OVHD_CHECK(run(job));
   }
   if (parts.tail != 0) {
     OVHD_CHECK(patch_sector(at + (parts.head + parts.middle), std::span{kZeros}.first(parts.tail)));
@@ -167,18 +208,23 @@ Status DiskState::clear(VirtualOffset at, std::uint64_t length, ClearKind kind) 
 
 Status DiskState::flush() noexcept {
   OVHD_CHECK(check_range({}, 0, true));
-  FlushOp op{chain_, FlushOp::Kind::flush};
-  return run(op);
+  Job job{.kind = Job::Kind::flush};
+  return run(job);
 }
 
 Status DiskState::close() noexcept {
   if (closed_) return Ok{};
+  {
+    const std::scoped_lock lock{joining_};
+    if (queues_ != 0) return Error{.code = Errc::busy, .what = "queues of this disk are open"};
+    closed_ = true;
+  }
   Status outcome{Ok{}};
   if (writable()) {
-    FlushOp op{chain_, FlushOp::Kind::close};
-    outcome = run(op);
+    Job job{.kind = Job::Kind::close};
+    outcome = run(job);
   }
-  closed_ = true;
+  owner_.reset();
   // Locks go with the descriptors: others may open the image while this object still lives.
   driver_.reset();
   for (OpenedImage& image : opened_.images) image.file.reset();
@@ -192,9 +238,9 @@ Result<MapEntry> DiskState::map(VirtualOffset at, std::uint64_t length) noexcept
   if (!is_multiple(at.value, sector) || !is_multiple(length, sector) || length == 0) {
     return Error{.code = Errc::misaligned, .what = "map of no, or of parts of, sectors"};
   }
-  MapOp op{chain_, at, length};
-  OVHD_CHECK(run(op));
-  MapEntry entry = op.entry();
+  Job job{.kind = Job::Kind::map, .at = at, .length = length};
+  OVHD_CHECK(run(job));
+  MapEntry entry = job.entry;
   if (entry.kind == MapEntry::Kind::data) refine_hole(entry);
   return entry;
 }
@@ -219,8 +265,26 @@ void DiskState::refine_hole(MapEntry& entry) noexcept {
 
 Result<DiskInfo> DiskState::info(bool count_blocks) {
   OVHD_CHECK(check_range({}, 0, false));
+  if (!owner_) return info_here(count_blocks);
+  struct Question {
+    DiskState& disk;
+    bool count_blocks;
+    Result<DiskInfo> answer;
+  } question{*this, count_blocks, DiskInfo{}};
+  Job job{.kind = Job::Kind::call,
+          .call =
+              [](Job& asked) noexcept {
+                auto& of = *static_cast<Question*>(asked.context);
+                of.answer = of.disk.info_here(of.count_blocks);
+              },
+          .context = &question};
+  OVHD_CHECK(owner_->run(job));
+  return std::move(question.answer);
+}
+
+Result<DiskInfo> DiskState::info_here(bool count_blocks) {
   DiskInfo out;
-  out.driver = driver_kind_ == DriverKind::blocking ? "blocking" : "io_uring";
+  out.driver = driver_kind_ == DriverKind::blocking ? "thread pool" : "io_uring";
   for (std::uint32_t i = 0; i < chain_.depth(); ++i) {
     LayerInfo layer = image(i).info();
     layer.path = opened_.paths[i];
@@ -239,5 +303,7 @@ Result<DiskInfo> DiskState::info(bool count_blocks) {
   }
   return out;
 }
+
+ImageStatistics DiskState::statistics() noexcept { return counts_.read(); }
 
 }  // namespace openvhd::detail

@@ -2,12 +2,21 @@
 #pragma once
 
 #include <memory>
+#include <mutex>
 #include <openvhd/disk.hpp>
+#include <openvhd/queue.hpp>
 
 #include "image/chain.hpp"
 #include "image/open.hpp"
+#include "image/queue/job_operation.hpp"
 #include "io/driver.hpp"
 #include "io/file.hpp"
+#include "io/readers.hpp"
+
+namespace openvhd {
+class ChainFinder;
+class Owner;
+}  // namespace openvhd
 
 namespace openvhd::detail {
 
@@ -21,7 +30,8 @@ class DiskState {
   DiskState& operator=(const DiskState&) = delete;
 
   /// The state behind a disk, for code of this room that drives operations itself.
-  static DiskState& of(Disk& disk) noexcept { return *disk.state_; }
+  static DiskState& of(const Disk& disk) noexcept { return *disk.state_; }
+  static std::shared_ptr<DiskState> shared(const Disk& disk) noexcept { return disk.state_; }
   static Disk wrap(std::unique_ptr<DiskState> state) noexcept { return Disk{std::move(state)}; }
 
   Chain& chain() noexcept { return chain_; }
@@ -38,16 +48,30 @@ class DiskState {
   Status write(VirtualOffset at, std::span<const std::byte> from) noexcept;
   Status clear(VirtualOffset at, std::uint64_t length, ClearKind kind) noexcept;
   Status flush() noexcept;
+  /// Errors also: busy while queues are open.
   Status close() noexcept;
   /// Lets go of the files as a process that is killed does: nothing more is written.
-  void abandon() noexcept { closed_ = true; }
+  void abandon() noexcept;
   Result<MapEntry> map(VirtualOffset at, std::uint64_t length) noexcept;
   Result<DiskInfo> info(bool count_blocks);
+  ImageStatistics statistics() noexcept;
   /// Cuts a data entry where the host knows that nothing was written: that part becomes zero.
   void refine_hole(MapEntry& entry) noexcept;
 
+  // For queues. From the first one on, the chain belongs to a thread of its own, and every call
+  // above goes through it.
+
+  /// A slot for a queue's look-ups. Errors: busy, io, unsupported. Any thread.
+  Result<Readers::Slot*> join_queue();
+  void leave_queue(Readers::Slot& slot) noexcept;
+  Owner& owner() noexcept { return *owner_; }
+  ChainFinder& finder() noexcept { return *finder_; }
+
  private:
-  Status run(Operation& operation) noexcept;
+  /// Runs `job` here, or has the owner run it.
+  Status run(Job& job) noexcept;
+  Status start_owner();
+  Result<DiskInfo> info_here(bool count_blocks);
   Status check_range(VirtualOffset at, std::uint64_t length, bool writing) const noexcept;
   Status read_sectors(VirtualOffset at, std::span<std::byte> into) noexcept;
   Status write_sectors(VirtualOffset at, std::span<const std::byte> from) noexcept;
@@ -58,8 +82,15 @@ class DiskState {
   Chain chain_;
   Access access_;
   DriverKind driver_kind_;
-  std::unique_ptr<Driver> driver_;  // made when first used
+  std::unique_ptr<Driver> driver_;  // made when first used, until there is an owner
   bool closed_ = false;
+
+  CommandCounts counts_;
+  Readers readers_;
+  std::unique_ptr<ChainFinder> finder_;
+  std::unique_ptr<Owner> owner_;
+  std::mutex joining_;  // of what follows, and of making the owner
+  std::uint32_t queues_ = 0;
 };
 
 }  // namespace openvhd::detail

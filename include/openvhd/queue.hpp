@@ -1,0 +1,162 @@
+/// Asynchronous I/O: queues, each one thread's door to a disk.
+#pragma once
+
+#include <sys/uio.h>
+
+#include <array>
+#include <bit>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <openvhd/disk.hpp>
+#include <openvhd/error.hpp>
+#include <openvhd/types.hpp>
+#include <span>
+
+namespace openvhd {
+
+namespace detail {
+class QueueState;
+}
+
+/// A request, and the memory that serving it takes. The caller's: it stays in place from its
+/// submission until `done` runs, and may be used again then, also from within `done`. Derive from
+/// it to carry a context.
+class IoRequest {
+ public:
+  VirtualOffset at{};  ///< A multiple of the logical sector size.
+  /// read, write: whole sectors in total, below 2 GiB; both the list and what it names stay until
+  /// `done` runs.
+  std::span<const iovec> buffers{};
+  std::uint64_t length = 0;  ///< write_zeroes, trim: bytes, whole sectors.
+  /// write, write_zeroes: durable when it completes (RELIABILITY D3), whatever else is not.
+  bool durable = false;
+  /// read, write: `buffers` is one piece inside this one of Queue::register_buffers(); -1: not.
+  std::int32_t registered = -1;
+  /// Runs exactly once, in the queue's thread, from poll() or wait(); last, so that the request
+  /// may be freed in it. Never null in a request that is submitted.
+  void (*done)(IoRequest&, Status) noexcept = nullptr;
+
+ private:
+  friend class detail::QueueState;
+  alignas(16) std::array<std::byte, 512> state_;
+};
+
+/// Set once, when a queue is opened.
+struct QueueOptions {
+  std::uint32_t depth = 128;  ///< Requests under way at once, 1 to 1024.
+};
+
+/// How long requests took, from the system call that submitted them to the poll() that found
+/// them done: 4 buckets for each power of two of nanoseconds.
+struct LatencyHistogram {
+  static constexpr std::size_t kBuckets = 160;
+  std::array<std::uint64_t, kBuckets> counts{};
+
+  static constexpr std::size_t bucket_of(std::uint64_t ns) noexcept {
+    if (ns < 4) return static_cast<std::size_t>(ns);
+    const auto width = static_cast<unsigned>(std::bit_width(ns));
+    const std::uint64_t bucket = (width - 2) * 4ULL + ((ns >> (width - 3)) & 3);
+    return bucket < kBuckets ? static_cast<std::size_t>(bucket) : kBuckets - 1;
+  }
+  /// The smallest number of nanoseconds that falls into a bucket.
+  static constexpr std::uint64_t floor_of(std::size_t bucket) noexcept {
+    if (bucket < 4) return bucket;
+    return (4 + static_cast<std::uint64_t>(bucket) % 4) << (bucket / 4 - 1);
+  }
+  /// The bucket floor that `percent` of all requests do not exceed; 0 when there were none.
+  std::uint64_t percentile_ns(double percent) const noexcept;
+  std::uint64_t total() const noexcept;
+};
+
+/// What a queue has done since it was opened.
+struct QueueStatistics {
+  struct Kind {
+    std::uint64_t requests = 0;  ///< Completed, failed ones included.
+    std::uint64_t bytes = 0;
+    std::uint64_t failed = 0;
+  };
+  Kind reads, writes, zeroes, trims, flushes;
+  std::uint64_t mapped = 0;         ///< Requests that needed nobody but this queue.
+  std::uint64_t handed_over = 0;    ///< Requests that the image's owner served.
+  std::uint64_t submissions = 0;    ///< io_uring_enter calls.
+  std::uint64_t host_requests = 0;  ///< Transfers that went into this queue's ring.
+  LatencyHistogram latency;
+};
+
+/// What has been done to an image on behalf of all queues and of the Disk, mapped requests of
+/// queues excepted.
+struct ImageStatistics {
+  std::uint64_t syncs = 0;           ///< fdatasync calls.
+  std::uint64_t durable_writes = 0;  ///< RWF_DSYNC: log entries, headers, durable writes.
+  std::uint64_t payload_bytes = 0;   ///< Read or written for requests.
+  std::uint64_t metadata_reads = 0;
+  std::uint64_t metadata_read_bytes = 0;
+  std::uint64_t metadata_writes = 0;  ///< Log, tables, bitmaps, headers.
+  std::uint64_t metadata_write_bytes = 0;
+  std::uint64_t reserves = 0;  ///< Growth steps.
+  std::uint64_t zeroes = 0;    ///< Ranges that the host zeroed.
+  std::uint64_t punches = 0;
+  std::uint64_t allocated_blocks = 0;
+  std::uint64_t commits = 0;  ///< Groups of metadata that became durable.
+};
+
+/// One thread's door to a disk, which may have up to 64. Mapped reads and overwrites go straight
+/// to the host, without a lock, a copy or an allocation; what changes metadata is handed to the
+/// image's owner, a thread of the library that runs while the disk has a queue.
+///
+/// Every call belongs to the thread that opened the queue. Requests that are under way together
+/// and overlap take effect in any order, each wholly or in parts. A queue keeps what is behind
+/// its Disk alive; the Disk is closed only after its queues.
+class Queue {
+ public:
+  /// Errors: invalid (depth), busy (64 queues are open), io.
+  static Result<Queue> open(Disk& disk, const QueueOptions& options);
+
+  Queue(Queue&&) noexcept;
+  Queue& operator=(Queue&&) noexcept;
+  /// Waits for what is under way; `done` runs for each.
+  ~Queue();
+
+  /// Starts a request. Never blocks; poll() or wait() submits it together with others.
+  /// Ok: `done` runs exactly once, with Ok or what Disk says of the same call.
+  /// Error (invalid, out_of_range, misaligned, read_only, or busy at the queue's depth): `done`
+  /// never runs.
+  Status read(IoRequest& request) noexcept;
+  Status write(IoRequest& request) noexcept;
+  /// The range reads as zeros, the space of whole blocks goes back (RELIABILITY D5).
+  Status write_zeroes(IoRequest& request) noexcept;
+  /// The range is no longer needed, and reads as zeros.
+  Status trim(IoRequest& request) noexcept;
+  /// What completed before, on any queue, is durable when this completes (RELIABILITY D2).
+  Status flush(IoRequest& request) noexcept;
+
+  /// Submits what is queued, runs `done` for what has finished; returns for how many it ran.
+  unsigned poll() noexcept;
+  /// The same, but waits until at least one has finished. 0: nothing is under way.
+  unsigned wait() noexcept;
+  /// Becomes readable when poll() may have more to do, provided that poll() has been called since
+  /// it last was; for callers with a loop of their own. Valid as long as the queue. Negative where
+  /// the process may not have one more descriptor.
+  int descriptor() noexcept;
+
+  /// Makes memory known to the kernel beforehand, which saves work for each transfer: requests
+  /// name it by IoRequest::registered. Replaces what was registered; nothing is under way. Errors:
+  /// unsupported (the driver has none of it), io (memory that cannot be pinned); transfers then
+  /// work without.
+  Status register_buffers(std::span<const iovec> buffers) noexcept;
+
+  std::uint32_t under_way() const noexcept;
+  const QueueStatistics& statistics() const noexcept;
+  /// "io_uring", "thread pool".
+  const char* driver() const noexcept;
+
+ private:
+  explicit Queue(std::unique_ptr<detail::QueueState> state) noexcept;
+  std::unique_ptr<detail::QueueState> state_;
+};
+
+/// Since the disk was opened. Any thread.
+ImageStatistics image_statistics(const Disk& disk) noexcept;
+
+}  // namespace openvhd

@@ -1,0 +1,160 @@
+#include "image/queue/owner.hpp"
+
+#include <algorithm>
+#include <condition_variable>
+#include <exception>
+#include <mutex>
+#include <utility>
+
+namespace openvhd {
+namespace {
+
+/// For whoever waits for one job.
+class Waiter final : public JobSink {
+ public:
+  void finished(Job&) noexcept override {}
+  void ring() noexcept override {
+    // Under the lock: who waits may take this object away as soon as it has seen `done_`.
+    const std::scoped_lock lock{mutex_};
+    done_ = true;
+    changed_.notify_one();
+  }
+  void wait() noexcept {
+    std::unique_lock lock{mutex_};
+    changed_.wait(lock, [this] { return done_; });
+  }
+
+ private:
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  bool done_ = false;
+};
+
+}  // namespace
+
+Owner::Owner(Chain& chain, std::span<File* const> files, std::unique_ptr<Driver> driver,
+             CommandCounts& counts)
+    : chain_{chain}, files_{files}, driver_{std::move(driver)}, counts_{counts} {
+  thread_ = std::thread{[this] { work(); }};
+}
+
+Owner::~Owner() {
+  stop_.store(true);
+  driver_->wake();
+  thread_.join();
+}
+
+void Owner::post(Job& first, Job& last) noexcept {
+  // The inbox is a stack: what is posted together is turned around here, and again when taken.
+  Job* top = nullptr;
+  for (Job* job = &first; job != nullptr;) {
+    Job* const next = job == &last ? nullptr : job->next;
+    job->next = top;
+    top = job;
+    job = next;
+  }
+  Job* below = inbox_.load(std::memory_order_relaxed);
+  do {
+    first.next = below;
+  } while (!inbox_.compare_exchange_weak(below, top, std::memory_order_release,
+                                         std::memory_order_relaxed));
+  // Either the owner sees the jobs before it sleeps, or this sees that it sleeps.
+  std::atomic_thread_fence(std::memory_order_seq_cst);
+  if (sleeping_.load(std::memory_order_relaxed) && sleeping_.exchange(false)) driver_->wake();
+}
+
+Status Owner::run(Job& job) noexcept {
+  Waiter waiter;
+  job.sink = &waiter;
+  post(job, job);
+  waiter.wait();
+  return job.status;
+}
+
+void Owner::work() noexcept {
+  for (;;) {
+    take_inbox();
+    start_backlog();
+    while (Operation* const done = driver_->reap()) {
+      finish(*done);
+      start_backlog();
+    }
+    ring_sinks();
+    if (stop_.load() && driver_->under_way() == 0 && inbox_.load() == nullptr) return;
+
+    sleeping_.store(true, std::memory_order_relaxed);
+    std::atomic_thread_fence(std::memory_order_seq_cst);
+    const bool stopping = stop_.load() && driver_->under_way() == 0;
+    if (inbox_.load(std::memory_order_relaxed) != nullptr || stopping) {
+      sleeping_.store(false, std::memory_order_relaxed);
+      continue;
+    }
+    Operation* const done = driver_->wait_or_wake();
+    sleeping_.store(false, std::memory_order_relaxed);
+    if (done != nullptr) finish(*done);
+  }
+}
+
+void Owner::take_inbox() noexcept {
+  Job* job = inbox_.exchange(nullptr, std::memory_order_acquire);
+  if (job == nullptr) return;
+  Job* const last = job;
+  Job* first = nullptr;
+  while (job != nullptr) {
+    Job* const next = job->next;
+    job->next = first;
+    first = job;
+    job = next;
+  }
+  (backlog_ == nullptr ? backlog_ : backlog_last_->next) = first;
+  backlog_last_ = last;
+}
+
+void Owner::start_backlog() noexcept {
+  while (backlog_ != nullptr && driver_->under_way() < kDepth) {
+    Job& job = *backlog_;
+    backlog_ = job.next;
+    if (job.kind == Job::Kind::call) {
+      // A call may be what a sink is taken away after.
+      ring_sinks();
+      job.call(job);
+      give_back(job);
+      continue;
+    }
+    JobOperation& operation = free_operation();
+    operation.begin(job);
+    if (const Status started = driver_->start(operation, files_); !started) std::terminate();
+  }
+}
+
+JobOperation& Owner::free_operation() {
+  if (free_.empty()) {
+    operations_.push_back(std::make_unique<JobOperation>(chain_, counts_));
+    free_.reserve(operations_.size());
+    return *operations_.back();
+  }
+  JobOperation& out = *free_.back();
+  free_.pop_back();
+  return out;
+}
+
+void Owner::finish(Operation& operation) noexcept {
+  // The driver runs nothing but what start_backlog() gave it.
+  auto& done = static_cast<JobOperation&>(operation);
+  Job& job = done.end();
+  free_.push_back(&done);
+  give_back(job);
+}
+
+void Owner::give_back(Job& job) noexcept {
+  JobSink* const sink = job.sink;
+  if (std::ranges::find(to_ring_, sink) == to_ring_.end()) to_ring_.push_back(sink);
+  sink->finished(job);
+}
+
+void Owner::ring_sinks() noexcept {
+  for (JobSink* const sink : to_ring_) sink->ring();
+  to_ring_.clear();
+}
+
+}  // namespace openvhd

@@ -1,0 +1,65 @@
+/// The owner of a chain: the one thread that changes its metadata while queues are open.
+#pragma once
+
+#include <atomic>
+#include <memory>
+#include <openvhd/error.hpp>
+#include <span>
+#include <thread>
+#include <vector>
+
+#include "image/chain.hpp"
+#include "image/queue/job.hpp"
+#include "image/queue/job_operation.hpp"
+#include "io/driver.hpp"
+
+namespace openvhd {
+
+/// Takes jobs from any thread through a list that needs no lock, runs as many side by side as its
+/// driver is deep, and starts them in the order in which each thread posted them. A job that waits
+/// for the medium holds up no other one that does not need what it is waiting for.
+class Owner {
+ public:
+  static constexpr std::uint32_t kDepth = 256;
+
+  /// All borrowed; from now on until this is destroyed the chain is this thread's alone.
+  Owner(Chain& chain, std::span<File* const> files, std::unique_ptr<Driver> driver,
+        CommandCounts& counts);
+  /// Every job has come back.
+  ~Owner();
+
+  /// Hands over a list of jobs, linked by `next` from the first to the last. Any thread; no lock.
+  void post(Job& first, Job& last) noexcept;
+
+  /// Posts one job and waits for it. Any thread.
+  Status run(Job& job) noexcept;
+
+  const char* driver_name() const noexcept { return driver_->name(); }
+
+ private:
+  void work() noexcept;
+  void take_inbox() noexcept;
+  void start_backlog() noexcept;
+  void finish(Operation& operation) noexcept;
+  void give_back(Job& job) noexcept;
+  void ring_sinks() noexcept;
+  JobOperation& free_operation();
+
+  Chain& chain_;
+  std::span<File* const> files_;
+  std::unique_ptr<Driver> driver_;
+  CommandCounts& counts_;
+
+  alignas(64) std::atomic<Job*> inbox_{nullptr};  // the last posted first
+  alignas(64) std::atomic<bool> sleeping_{false};
+  std::atomic<bool> stop_{false};
+
+  Job* backlog_ = nullptr;  // the first posted first
+  Job* backlog_last_ = nullptr;
+  std::vector<std::unique_ptr<JobOperation>> operations_;
+  std::vector<JobOperation*> free_;
+  std::vector<JobSink*> to_ring_;
+  std::thread thread_;
+};
+
+}  // namespace openvhd

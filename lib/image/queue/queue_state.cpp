@@ -1,0 +1,438 @@
+#include "image/queue/queue_state.hpp"
+
+#include <algorithm>
+#include <cstring>
+#include <new>
+#include <utility>
+
+#include "base/try.hpp"
+#include "image/queue/owner.hpp"
+
+namespace openvhd::detail {
+namespace {
+
+constexpr std::uint32_t kMostDepth = 1024;
+constexpr std::uint64_t kMostBytes = (std::uint64_t{1} << 31) - 4096;
+
+Error too_long() noexcept { return {.code = Errc::invalid, .what = "a request of 2 GiB or more"}; }
+
+std::uint64_t length_of(std::span<const iovec> buffers) noexcept {
+  if (buffers.size() == 1) [[likely]]
+    return buffers.front().iov_len;
+  return total_bytes(buffers);
+}
+
+}  // namespace
+
+Result<std::unique_ptr<QueueState>> QueueState::open(std::shared_ptr<DiskState> disk,
+                                                     const QueueOptions& options) {
+  if (options.depth == 0 || options.depth > kMostDepth)
+    return Error{.code = Errc::invalid, .what = "depth of a queue: 1 to 1024"};
+  auto out = std::make_unique<QueueState>(Key{}, std::move(disk), options.depth);
+  OVHD_TRY(out->slot_, out->disk_->join_queue());
+  out->finder_ = &out->disk_->finder();
+  if (out->disk_->driver() != DriverKind::blocking) OVHD_CHECK(out->open_ring());
+  return out;
+}
+
+QueueState::QueueState(Key, std::shared_ptr<DiskState> disk, std::uint32_t depth)
+    : disk_{std::move(disk)},
+      leaf_{&disk_->chain().leaf()},
+      virtual_size_{disk_->geometry().virtual_size},
+      sector_mask_{disk_->geometry().logical_sector_size - std::uint64_t{1}},
+      writable_{disk_->writable()},
+      depth_{depth} {}
+
+QueueState::~QueueState() {
+  while (under_way_ > 0) wait();
+  ring_.reset();
+  if (slot_ != nullptr) disk_->leave_queue(*slot_);
+}
+
+/// Every file of the chain twice: for transfers past the page cache, and for all others.
+Status QueueState::open_ring() noexcept {
+  alignas(4096) static constexpr std::array<std::byte, 4096> kAligned{};
+  std::vector<int> descriptors;
+  for (File* const file : disk_->files()) {
+    iovec buffer{const_cast<std::byte*>(kAligned.data()), kAligned.size()};
+    IoCommand probe{
+        .kind = IoCommand::Kind::read, .length = kAligned.size(), .buffers = {&buffer, 1}};
+    const int direct = file->async_descriptor(probe);
+    probe.at = {1};
+    const int cached = file->async_descriptor(probe);
+    LayerFile one;
+    one.in_ring = file->is_plain() && direct >= 0 && cached >= 0;
+    one.direct_mask = file->direct_alignment() - std::uint64_t{1};
+    files_.push_back(one);
+    descriptors.push_back(one.in_ring ? direct : -1);
+    descriptors.push_back(one.in_ring ? cached : -1);
+  }
+  most_transfers_ = std::max<std::uint32_t>(64, 2 * depth_);
+  OVHD_TRY(ring_, QueueRing::create(most_transfers_ + 1, descriptors));
+  return Ok{};
+}
+
+std::optional<Error> QueueState::refusal(const IoRequest& request, std::uint64_t length,
+                                         bool writing) const noexcept {
+  if (((request.at.value | length) & sector_mask_) != 0)
+    return Error{.code = Errc::misaligned, .what = "request in parts of a logical sector"};
+  if (request.at.value > virtual_size_ || length > virtual_size_ - request.at.value)
+    return Error{.code = Errc::out_of_range, .what = "request beyond the end of the disk"};
+  if (writing && !writable_) return Error{.code = Errc::read_only, .what = "opened for reading"};
+  if (under_way_ == depth_)
+    return Error{.code = Errc::busy, .what = "as many requests as the queue's depth"};
+  return std::nullopt;
+}
+
+QueueState::Request& QueueState::begin(IoRequest& caller, Job::Kind kind,
+                                       std::uint64_t length) noexcept {
+  auto* const request = ::new (static_cast<void*>(caller.state_.data())) Request;
+  request->kind = kind;
+  request->durable = caller.durable;
+  request->at = caller.at;
+  request->length = length;
+  request->buffers = caller.buffers;
+  request->sink = this;
+  request->caller = &caller;
+  if (!clock_fresh_) refresh_clock();
+  request->start_ns = now_ns_;
+  ++under_way_;
+  return *request;
+}
+
+Status QueueState::read(IoRequest& caller) noexcept {
+  const std::uint64_t length = length_of(caller.buffers);
+  if (const auto refused = refusal(caller, length, false)) [[unlikely]]
+    return *refused;
+  if (length > kMostBytes) return too_long();
+  Request& request = begin(caller, Job::Kind::read, length);
+  request.durable = false;
+  if (!ring_ || !read_mapped(request)) to_owner(request);
+  return Ok{};
+}
+
+Status QueueState::write(IoRequest& caller) noexcept {
+  const std::uint64_t length = length_of(caller.buffers);
+  if (const auto refused = refusal(caller, length, true)) [[unlikely]]
+    return *refused;
+  if (length > kMostBytes) return too_long();
+  Request& request = begin(caller, Job::Kind::write, length);
+  if (!ring_ || !write_mapped(request)) to_owner(request);
+  return Ok{};
+}
+
+Status QueueState::clear(IoRequest& caller, Job::Kind kind) noexcept {
+  if (const auto refused = refusal(caller, caller.length, true)) return *refused;
+  to_owner(begin(caller, kind, caller.length));
+  return Ok{};
+}
+
+Status QueueState::flush(IoRequest& caller) noexcept {
+  caller.at = {};
+  if (const auto refused = refusal(caller, 0, true)) return *refused;
+  Request& request = begin(caller, Job::Kind::flush, 0);
+  request.durable = false;
+  to_owner(request);
+  return Ok{};
+}
+
+bool QueueState::read_mapped(Request& request) noexcept {
+  if (request.length == 0) return false;
+  request.side = slot_->begin();
+  Found found;
+  const bool whole = finder_->find(request.at, request.length, found) &&
+                     found.extent.kind == Extent::Kind::data &&
+                     found.extent.length == request.length && transfers_ < most_transfers_;
+  if (whole && files_[found.layer].in_ring) [[likely]] {
+    slot_->end_look_up();
+    transfer(request, found.layer, found.extent.at, request.buffers, request.caller->registered);
+    return true;
+  }
+  const bool begun = read_parts(request);
+  slot_->end_look_up();
+  if (!begun) {
+    request.pending = 0;
+    slot_->end_transfer(request.side);
+    return false;
+  }
+  if (request.pending == 0) {
+    slot_->end_transfer(request.side);
+    ++statistics_.mapped;
+    request.next = ready_;
+    ready_ = &request;
+  }
+  return true;
+}
+
+/// A read that several extents answer, or zeros: all of it is found before any of it begins.
+bool QueueState::read_parts(Request& request) noexcept {
+  std::array<Part, kMostParts> parts;
+  std::size_t count = 0;
+  std::size_t pieces = 0;
+  BufferSlice slice;
+  for (std::uint64_t done = 0; done < request.length;) {
+    if (count == kMostParts) return false;
+    Part& part = parts[count++];
+    if (!finder_->find(request.at + done, request.length - done, part.found)) return false;
+    if (part.found.extent.kind == Extent::Kind::data && !files_[part.found.layer].in_ring)
+      return false;
+    const std::uint64_t covered = slice.cut(request.buffers, done, part.found.extent.length);
+    if (covered != part.found.extent.length) return false;
+    part.first_piece = pieces;
+    part.pieces = slice.pieces().size();
+    if (pieces + part.pieces > Request::kPieces) return false;
+    std::ranges::copy(slice.pieces(), request.pieces.begin() + static_cast<std::ptrdiff_t>(pieces));
+    pieces += part.pieces;
+    done += covered;
+  }
+  if (transfers_ + count > most_transfers_) return false;
+  for (const Part& part : std::span{parts}.first(count)) {
+    const std::span buffers{request.pieces.data() + part.first_piece, part.pieces};
+    if (part.found.extent.kind == Extent::Kind::data) {
+      transfer(request, part.found.layer, part.found.extent.at, buffers, -1);
+      continue;
+    }
+    for (const iovec& piece : buffers) std::memset(piece.iov_base, 0, piece.iov_len);
+  }
+  return true;
+}
+
+bool QueueState::write_mapped(Request& request) noexcept {
+  if (request.length == 0) return false;
+  request.side = slot_->begin();
+  Extent extent;
+  const bool whole = finder_->find_writable(request.at, request.length, extent) &&
+                     extent.length == request.length && transfers_ < most_transfers_ &&
+                     files_[0].in_ring;
+  // Asked after the look-up: what it found is then known to be durable.
+  const bool settled = !request.durable || (whole && leaf_->settled());
+  slot_->end_look_up();
+  if (!whole || !settled) {
+    slot_->end_transfer(request.side);
+    return false;
+  }
+  request.durable_here = request.durable;
+  transfer(request, 0, extent.at, request.buffers, request.caller->registered);
+  return true;
+}
+
+unsigned QueueState::file_for(std::uint32_t layer, FileOffset at,
+                              std::span<const iovec> buffers) const noexcept {
+  std::uint64_t bits = at.value;
+  for (const iovec& piece : buffers)
+    bits |= reinterpret_cast<std::uintptr_t>(piece.iov_base) | piece.iov_len;
+  return 2 * layer + ((bits & files_[layer].direct_mask) != 0 ? 1 : 0);
+}
+
+void QueueState::transfer(Request& request, std::uint32_t layer, FileOffset at,
+                          std::span<const iovec> buffers, std::int32_t registered) noexcept {
+  const QueueRing::Transfer transfer{.file = file_for(layer, at, buffers),
+                                     .at = at,
+                                     .buffers = buffers,
+                                     .registered = registered,
+                                     .durable = request.durable_here,
+                                     .tag = &request};
+  request.left += length_of(buffers);
+  ++request.pending;
+  ++transfers_;
+  ++statistics_.host_requests;
+  if (request.kind == Job::Kind::write) {
+    ring_->write(transfer);
+  } else {
+    ring_->read(transfer);
+  }
+}
+
+void QueueState::transferred(Request& request, std::int32_t result) noexcept {
+  --transfers_;
+  if (result >= 0) [[likely]] {
+    request.left -= static_cast<std::uint32_t>(result);
+  } else {
+    request.odd = true;
+  }
+  if (--request.pending != 0) return;
+  if (request.kind == Job::Kind::write && !request.durable_here) leaf_->overwritten();
+  slot_->end_transfer(request.side);
+  if (request.odd || request.left != 0) [[unlikely]] {
+    to_owner(request);
+    return;
+  }
+  ++statistics_.mapped;
+  complete(request, Ok{});
+}
+
+void QueueState::to_owner(Request& request) noexcept {
+  request.next = nullptr;
+  (to_post_ == nullptr ? to_post_ : to_post_last_->next) = &request;
+  to_post_last_ = &request;
+  ++with_owner_;
+  ++statistics_.handed_over;
+}
+
+unsigned QueueState::poll() noexcept {
+  // Taken back before the look: what comes during it is announced once more.
+  if (descriptor_used_ && ring_) ring_->drain_descriptor();
+  send(false);
+  unsigned ran = harvest();
+  if (descriptor_used_) {
+    // The caller may now wait for the descriptor: nothing may lie here that does not lead to it.
+    send(false);
+    if (with_owner_ > 0) sleep(Waiting::for_descriptor);
+    if (finished_.load(std::memory_order_relaxed) != nullptr) ran += harvest();
+    if (ready_ != nullptr || to_post_ != nullptr || (ring_ && ring_->anything_queued())) nudge();
+  }
+  return ran;
+}
+
+/// Makes the descriptor readable.
+void QueueState::nudge() noexcept {
+  if (ring_) {
+    ring_->announce();
+  } else {
+    event_.announce();
+  }
+}
+
+/// Posts and submits what there is; with `wait` the ring waits for a completion.
+void QueueState::send(bool wait) noexcept {
+  if (to_post_ != nullptr) {
+    disk_->owner().post(*to_post_, *to_post_last_);
+    to_post_ = nullptr;
+  }
+  if (ring_ && (wait || ring_->worth_submitting())) ring_->submit(wait);
+}
+
+unsigned QueueState::wait() noexcept {
+  for (;;) {
+    const bool ready = ready_ != nullptr || (ring_ && ring_->anything_ready());
+    if (with_owner_ > 0 && !ready) sleep(Waiting::in_ring);
+    const bool come = ready || finished_.load(std::memory_order_relaxed) != nullptr;
+    send(ring_ && !come && under_way_ > 0);
+    if (!ring_ && !come && under_way_ > 0) event_.wait();
+    if (const unsigned ran = harvest(); ran != 0 || under_way_ == 0) return ran;
+  }
+}
+
+/// From here on the owner's next ring() is heard.
+void QueueState::sleep(Waiting how) noexcept {
+  if (how == Waiting::in_ring && ring_ && !ring_->armed()) ring_->arm();
+  waiting_.store(how, std::memory_order_relaxed);
+  std::atomic_thread_fence(std::memory_order_seq_cst);
+}
+
+/// What `done` starts in here is for the next look: a caller that always starts something must
+/// get back to its loop.
+unsigned QueueState::harvest() noexcept {
+  refresh_clock();
+  const std::uint64_t before = completed_;
+  Job* ready = std::exchange(ready_, nullptr);
+  if (ring_) {
+    ring_->reap([this](void* tag, std::int32_t result) {
+      transferred(*static_cast<Request*>(tag), result);
+    });
+  }
+  while (ready != nullptr)
+    complete(static_cast<Request&>(*std::exchange(ready, ready->next)), Ok{});
+  take_finished();
+  clock_fresh_ = false;
+  return static_cast<unsigned>(completed_ - before);
+}
+
+void QueueState::take_finished() noexcept {
+  if (with_owner_ == 0) return;
+  Job* job = finished_.exchange(nullptr, std::memory_order_acquire);
+  if (!ring_) event_.take();
+  // In the order in which they finished.
+  Job* first = nullptr;
+  while (job != nullptr) {
+    Job* const next = job->next;
+    job->next = first;
+    first = job;
+    job = next;
+  }
+  while (first != nullptr) {
+    auto& request = static_cast<Request&>(*std::exchange(first, first->next));
+    --with_owner_;
+    complete(request, request.status);
+  }
+}
+
+void QueueState::complete(Request& request, Status status) noexcept {
+  QueueStatistics::Kind* kind = &statistics_.flushes;
+  switch (request.kind) {
+    case Job::Kind::read:
+      kind = &statistics_.reads;
+      break;
+    case Job::Kind::write:
+      kind = &statistics_.writes;
+      break;
+    case Job::Kind::zero:
+      kind = &statistics_.zeroes;
+      break;
+    case Job::Kind::trim:
+      kind = &statistics_.trims;
+      break;
+    default:
+      break;
+  }
+  ++kind->requests;
+  if (status) {
+    kind->bytes += request.length;
+  } else {
+    ++kind->failed;
+  }
+  const std::uint64_t took = now_ns_ > request.start_ns ? now_ns_ - request.start_ns : 0;
+  ++statistics_.latency.counts[LatencyHistogram::bucket_of(took)];
+  --under_way_;
+  ++completed_;
+  IoRequest& caller = *request.caller;
+  caller.done(caller, std::move(status));
+}
+
+void QueueState::finished(Job& job) noexcept {
+  Job* below = finished_.load(std::memory_order_relaxed);
+  do {
+    job.next = below;
+  } while (!finished_.compare_exchange_weak(below, &job, std::memory_order_release,
+                                            std::memory_order_relaxed));
+}
+
+void QueueState::ring() noexcept {
+  // Either this sees that the queue waits, or the queue has seen what is finished.
+  std::atomic_thread_fence(std::memory_order_seq_cst);
+  if (!ring_) return event_.announce();
+  if (waiting_.load(std::memory_order_relaxed) == Waiting::no) return;
+  switch (waiting_.exchange(Waiting::no)) {
+    case Waiting::no:
+      return;
+    case Waiting::in_ring:
+      return ring_->alarm();
+    case Waiting::for_descriptor:
+      return ring_->announce();
+  }
+}
+
+void QueueState::refresh_clock() noexcept {
+  now_ns_ = monotonic_ns();
+  clock_fresh_ = true;
+}
+
+int QueueState::descriptor() noexcept {
+  descriptor_used_ = true;
+  return ring_ ? ring_->descriptor() : event_.descriptor();
+}
+
+Status QueueState::register_buffers(std::span<const iovec> buffers) noexcept {
+  if (!ring_) return Error{.code = Errc::unsupported, .what = "no ring to register buffers with"};
+  if (under_way_ != 0) return Error{.code = Errc::busy, .what = "requests are under way"};
+  OVHD_CHECK(ring_->register_buffers(buffers));
+  registered_.assign(buffers.begin(), buffers.end());
+  return Ok{};
+}
+
+const QueueStatistics& QueueState::statistics() noexcept {
+  statistics_.submissions = ring_ ? ring_->submissions() : 0;
+  return statistics_;
+}
+
+}  // namespace openvhd::detail
