@@ -34,15 +34,21 @@ bool is_sparse(const Footer& footer) noexcept {
   return footer.disk_type == kTypeDynamic || footer.disk_type == kTypeDifferencing;
 }
 
+bool is_poisoned(const FooterSighting& seen) noexcept {
+  return is(seen.footer.cookie, kPoisonCookie);
+}
+
+Error poisoned_at(FileOffset at) {
+  return corrupt(at, "footer: poison cookie of an unfinished update (V01)");
+}
+
 /// Chooses among the footer at the end, its copy and one in between. Without the first, the other
-/// two together mean nothing certain.
+/// two together mean nothing certain. On a fixed disk the guest writes what is at 0, so it may
+/// neither say what the disk is nor keep it from being opened.
 Status choose_footer(File& file, ParsedImage& out) {
-  const auto poisoned = [](const FooterSighting& s) { return is(s.footer.cookie, kPoisonCookie); };
-  if (poisoned(out.end) || poisoned(*out.copy)) {
-    return corrupt(poisoned(out.end) ? out.end.at : out.copy->at,
-                   "footer: poison cookie of an unfinished update (V01)");
-  }
+  if (is_poisoned(out.end)) return poisoned_at(out.end.at);
   if (out.end.valid()) {
+    if (is_sparse(out.end.footer) && is_poisoned(*out.copy)) return poisoned_at(out.copy->at);
     out.footer = out.end.footer;
     out.footer_at = out.end.at;
     out.footer_at_end = true;
@@ -51,8 +57,9 @@ Status choose_footer(File& file, ParsedImage& out) {
     return Ok{};
   }
   OVHD_TRY(const auto inside, search_fixed_footer(file, out.file_size));
-  if (out.copy->valid() && is_sparse(out.copy->footer)) {
-    // On a fixed disk the guest writes what is at 0, so it may not say what the disk is.
+  const bool poisoned = is_poisoned(*out.copy);
+  if (poisoned && !inside) return poisoned_at(out.copy->at);
+  if ((out.copy->cookie || poisoned) && out.copy->checksum && is_sparse(out.copy->footer)) {
     if (inside) {
       return corrupt(
           inside->at,

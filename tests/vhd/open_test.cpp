@@ -95,6 +95,8 @@ INSTANTIATE_TEST_SUITE_P(
                 }},
         Refusal{"poison_cookie", "V01",
                 [](SparseImage& i) { put_text(i.bytes, i.footer_at(), "v_poison"); }},
+        Refusal{"poison_cookie_of_the_copy", "V01",
+                [](SparseImage& i) { put_text(i.bytes, 0, "v_poison"); }},
         footer_rule("type_0", [](Bytes& b, auto at) { put32(b, at + 60, 0); }),
         footer_rule("type_5", [](Bytes& b, auto at) { put32(b, at + 60, 5); }),
         footer_rule("size_0", [](Bytes& b, auto at) { put64(b, at + 48, 0); }),
@@ -285,6 +287,21 @@ TEST(VhdOpen, AForgedCopyAtTheStartDoesNotTurnAFixedDiskIntoASparseOne) {
   std::vector<std::string> actions;
   EXPECT_FALSE(vhd::repair(file, host, actions));
   EXPECT_EQ(read_all(file), bytes);
+}
+
+// Nor may it end the use of its own disk by eight bytes in its first sector.
+TEST(VhdOpen, APoisonCookieInTheFirstSectorOfAFixedDiskIsData) {
+  Bytes bytes = fixed_image(4 * kBlock);
+  for (const std::size_t behind : {0u, 100000u}) {  // as on a volume that is longer
+    bytes.resize(bytes.size() + behind);
+    put_text(bytes, 0, "v_poison");
+    put32(bytes, 12, 0x00010000);
+    auto disk = open_disk(store_of(bytes));
+    ASSERT_TRUE(disk) << behind << ": " << error_of(disk).what;
+    Bytes out(512);
+    ASSERT_TRUE(disk->read(0, out));
+    EXPECT_EQ(out, Bytes(bytes.begin(), bytes.begin() + 512));
+  }
 }
 
 TEST(VhdOpen, ASavedStateIsReadAndNotWritten) {
