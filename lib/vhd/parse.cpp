@@ -233,6 +233,12 @@ void judge_copy(ParsedImage& out) {
 
 }  // namespace
 
+std::vector<FileRange> ParsedImage::kept_ranges() const {
+  std::vector<FileRange> out = set_aside;
+  for (const Structure& s : structures) out.push_back({s.at, std::max(s.length, s.space)});
+  return out;
+}
+
 Result<std::optional<FooterSighting>> search_fixed_footer(File& file, std::uint64_t file_size) {
   const std::uint64_t first =
       align_up(file_size > kSearchBytes ? file_size - kSearchBytes : kSectorBytes, kSectorBytes);

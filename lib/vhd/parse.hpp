@@ -57,6 +57,9 @@ struct ParsedImage {
   bool lsb_first = false;
   bool has_batmap = false;
   std::vector<Structure> structures;
+  /// Somebody's, though no rule protects it from blocks that are there already: data of locators
+  /// that are not followed. No new block goes here.
+  std::vector<FileRange> set_aside;
   ParentLink parent;
 
   /// What was tolerated.
@@ -65,6 +68,8 @@ struct ParsedImage {
   /// Bytes of the file that blocks may use: up to the footer, or all where it is missing.
   std::uint64_t data_limit() const noexcept { return footer_at_end ? footer_at.value : file_size; }
   std::uint64_t stride() const noexcept { return std::uint64_t{bitmap_length} + block_size; }
+  /// All that new blocks keep clear of, in no order.
+  std::vector<FileRange> kept_ranges() const;
 };
 
 /// Looks for a footer at `at`. Bytes past the end of the file count as zeros.

@@ -95,12 +95,21 @@ void add_parent_name(ParsedImage& out, bool only_name) {
   out.parent.paths.push_back({kind, "parent_name", std::move(text)});
 }
 
+/// Keeps new blocks off what a locator calls its own, as far as the file goes.
+void set_aside(ParsedImage& out, const ParentLocatorEntry& entry) {
+  const std::uint64_t at = entry.platform_data_offset;
+  if (at >= out.data_limit()) return;
+  const std::uint64_t length = std::max<std::uint64_t>(entry.platform_data_length, space_of(entry));
+  out.set_aside.push_back({{at}, std::min(length, out.data_limit() - at)});
+}
+
 /// True where the locator's data can be used.
 Result<bool> parse_locator(File& file, ParsedImage& out, const ParentLocatorEntry& entry) {
   const std::uint64_t at = entry.platform_data_offset;
   const std::uint64_t length = entry.platform_data_length;
   const auto reject = [&](const char* why) {
     add_finding(out, "V06", Severity::error, {at}, why);
+    set_aside(out, entry);
     return false;
   };
   if (length > kMaxPathBytes) return reject("parent locator: longer than 64 KiB");

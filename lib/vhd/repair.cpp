@@ -1,3 +1,5 @@
+#include <algorithm>
+
 #include "base/try.hpp"
 #include "vhd/scan.hpp"
 #include "vhd/vhd.hpp"
@@ -56,8 +58,10 @@ Status Repairer::repair_copy() {
 }
 
 Status Repairer::repair_tail() {
-  OVHD_TRY(const ScanResult scan,
+  OVHD_TRY(ScanResult scan,
            scan_table(file_, image_, [](auto...) -> Result<bool> { return true; }));
+  for (const FileRange& kept : image_.set_aside)
+    scan.end = std::max(scan.end, align_up(kept.at.value + kept.length, kSectorBytes));
   if (image_.footer_at_end) {
     const bool far = !image_.has_batmap && image_.data_limit() >= scan.end + image_.stride();
     if (scan.damaged || !far) return Ok{};

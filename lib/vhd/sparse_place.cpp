@@ -34,8 +34,8 @@ bool SparseLayer::whole_in_file(std::uint32_t start) const noexcept {
 
 std::uint64_t SparseLayer::end_of_blocks() noexcept {
   std::uint64_t end = table_.claims().end() * kSectorBytes;
-  for (const Structure& s : image_.structures)
-    end = std::max(end, s.at.value + std::max(s.length, s.space));
+  for (const FileRange& kept : image_.kept_ranges())
+    end = std::max(end, kept.at.value + kept.length);
   return align_up(end, kSectorBytes);
 }
 
@@ -52,12 +52,12 @@ void SparseLayer::find_space() noexcept {
 void SparseLayer::find_gaps() noexcept {
   const auto stride = narrow<std::uint32_t>(image_.stride() / kSectorBytes);
   const std::vector<std::uint32_t> starts = table_.claims().sorted_starts();
+  const std::vector<FileRange> kept = image_.kept_ranges();
   for (std::size_t i = 1; i < starts.size(); ++i) {
     for (std::uint64_t gap = std::uint64_t{starts[i - 1]} + stride; gap + stride <= starts[i];
          gap += stride) {
-      const bool taken = std::ranges::any_of(image_.structures, [&](const Structure& s) {
-        return ranges_overlap(gap * kSectorBytes, image_.stride(), s.at.value,
-                              std::max(s.length, s.space));
+      const bool taken = std::ranges::any_of(kept, [&](const FileRange& k) {
+        return ranges_overlap(gap * kSectorBytes, image_.stride(), k.at.value, k.length);
       });
       if (!taken) free_.unused(narrow<std::uint32_t>(gap));
     }

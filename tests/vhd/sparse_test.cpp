@@ -398,6 +398,52 @@ TEST(VhdDifferencing, BitsAreWrittenOnlyBehindTheSyncOfTheirData) {
   EXPECT_EQ(contents(child)[bitmap], std::byte{0xc0});
 }
 
+// Too long to be followed, and still somebody's: no block is put over it, no end cut off.
+TEST(VhdDifferencing, TheDataOfALocatorThatIsTooLongIsKept) {
+  for (const std::uint32_t length : {65537u, 0x7fffffffu}) {
+    for (const std::uint32_t hole : {1u, 2u}) {  // between blocks, behind them
+      SparseImage image = sparse_image({.footer = {.type = 4, .size = 8 * kBlock},
+                                        .block_size = kBlock,
+                                        .blocks_at = 4096,
+                                        .blocks = {0, 1, 2}});
+      const std::uint64_t at = image.block_at(hole);
+      const Bytes text = pattern(66048, 6);
+      put_locator(image.bytes, 0, "W2ru", 512, 2560, utf16le(".\\p.vhd"));
+      put_locator(image.bytes, 1, "W2ku", 66048, at, text);
+      put32(image.bytes, 512 + 576 + 24 + 8, length);
+      put32(image.bytes, 1536 + 4 * hole, 0xffffffff);
+      image.seal_header();
+      const Store store = store_of(image.bytes);
+      auto disk = open_disk(store);
+      ASSERT_TRUE(disk);
+      for (unsigned block = 0; block < 8; ++block) write(*disk, block * kBlock, pattern(512, 1));
+      ASSERT_TRUE(disk->close());
+      EXPECT_TRUE(read_at(disk->file(), at, text.size()) == text) << length << " in " << hole;
+    }
+  }
+}
+
+TEST(VhdDifferencing, ARepairKeepsTheDataOfALocatorThatIsTooLong) {
+  SparseImage image = sparse_image({.footer = {.type = 4, .size = 8 * kBlock},
+                                    .block_size = kBlock,
+                                    .blocks_at = 4096,
+                                    .blocks = {0, 1}});
+  const std::uint64_t at = image.block_at(1);
+  const Bytes text = pattern(66048, 6);
+  put_locator(image.bytes, 0, "W2ru", 512, 2560, utf16le(".\\p.vhd"));
+  put_locator(image.bytes, 1, "W2ku", 66048, at, text);
+  put32(image.bytes, 1536 + 4, 0xffffffff);
+  image.seal_header();
+  image.bytes[image.footer_at() + 100] ^= std::byte{1};
+  MemoryFile file{image.bytes};
+  FixedHost host;
+  std::vector<std::string> actions;
+  ASSERT_TRUE(vhd::repair(file, host, actions));
+  EXPECT_FALSE(actions.empty());
+  ASSERT_GT(file.store()->size, at + text.size());
+  EXPECT_TRUE(read_at(file, at, text.size()) == text);
+}
+
 TEST(VhdDifferencing, AloneItDoesNotInventWhatItsParentHolds) {
   auto disk = open_disk(new_image(DiskType::differencing, 10 * kBlock), false);
   ASSERT_TRUE(disk);
