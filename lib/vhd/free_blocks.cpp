@@ -37,10 +37,14 @@ std::vector<std::uint32_t> FreeBlocks::ripen(std::uint64_t oldest_operation) {
 }
 
 std::uint32_t FreeBlocks::take(std::uint64_t oldest_operation) {
-  if (usable_.empty()) usable_ = ripen(oldest_operation);
+  if (usable_.empty()) {
+    for (const std::uint32_t start : ripen(oldest_operation)) unused(start);
+  }
   if (usable_.empty()) return kNone;
-  const std::uint32_t start = usable_.back();
-  usable_.pop_back();
+  Run& run = usable_.back();
+  const std::uint32_t start = run.first;
+  run.first += run.stride;
+  if (--run.count == 0) usable_.pop_back();
   return start;
 }
 

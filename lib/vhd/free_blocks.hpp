@@ -33,8 +33,11 @@ class FreeBlocks {
  public:
   /// `start` in sectors; `serial` is the youngest operation that may use it still.
   void freed(std::uint32_t start, std::uint64_t serial) { waiting_.push_back({start, 0, serial}); }
-  /// Space that nothing refers to, on disk or in memory.
-  void unused(std::uint32_t start) { usable_.push_back(start); }
+  /// Space that nothing refers to, on disk or in memory: `count` blocks, one every `stride`
+  /// sectors.
+  void unused(std::uint32_t start, std::uint32_t count = 1, std::uint32_t stride = 0) {
+    usable_.push_back({start, count, stride});
+  }
 
   /// The table as it is now is what flush `round` writes.
   void snapshot(std::uint64_t round) noexcept;
@@ -55,8 +58,14 @@ class FreeBlocks {
     std::uint64_t serial;
   };
 
+  struct Run {
+    std::uint32_t first;
+    std::uint32_t count;
+    std::uint32_t stride;
+  };
+
   std::vector<Waiting> waiting_;
-  std::vector<std::uint32_t> usable_;
+  std::vector<Run> usable_;  // the last is used first
   std::uint64_t finished_round_ = 0;
 };
 

@@ -73,6 +73,7 @@ class SparseLayer final : public ImageLayer {
   Pending relieve() noexcept;
   void find_space() noexcept;
   void find_gaps() noexcept;
+  void add_gap(std::uint64_t begin, std::uint64_t end) noexcept;
   Pending allocate(std::uint32_t block) noexcept;
   Pending pick_space(std::uint32_t& start, bool& stale) noexcept;
   void begin(Allocation& allocation) noexcept;

@@ -1,6 +1,7 @@
 // Changes to a sparse image: allocating, freeing and clearing blocks.
 #include <algorithm>
 #include <cassert>
+#include <functional>
 
 #include "vhd/sparse_layer.hpp"
 
@@ -48,20 +49,32 @@ void SparseLayer::find_space() noexcept {
   find_gaps();
 }
 
-/// Space between blocks that a freed one, or another program, left behind.
+/// Space between blocks that a freed one, or another program, left behind. A gap may have room for
+/// millions: it is kept as a run, or as few where something else lies in it. The first is to be
+/// used first, and so comes last.
 void SparseLayer::find_gaps() noexcept {
-  const auto stride = narrow<std::uint32_t>(image_.stride() / kSectorBytes);
+  std::vector<FileRange> kept = image_.kept_ranges();
+  const auto end_of = [](const FileRange& k) { return k.at.value + k.length; };
+  std::ranges::sort(kept, std::greater{}, end_of);
   const std::vector<std::uint32_t> starts = table_.claims().sorted_starts();
-  const std::vector<FileRange> kept = image_.kept_ranges();
-  for (std::size_t i = 1; i < starts.size(); ++i) {
-    for (std::uint64_t gap = std::uint64_t{starts[i - 1]} + stride; gap + stride <= starts[i];
-         gap += stride) {
-      const bool taken = std::ranges::any_of(kept, [&](const FileRange& k) {
-        return ranges_overlap(gap * kSectorBytes, image_.stride(), k.at.value, k.length);
-      });
-      if (!taken) free_.unused(narrow<std::uint32_t>(gap));
+  for (std::size_t i = starts.size(); i-- > 1;) {
+    const std::uint64_t begin = std::uint64_t{starts[i - 1]} * kSectorBytes + image_.stride();
+    std::uint64_t end = std::uint64_t{starts[i]} * kSectorBytes;
+    for (const FileRange& k : kept) {
+      if (begin + image_.stride() > end) break;
+      if (!ranges_overlap(begin, end - begin, k.at.value, k.length)) continue;
+      add_gap(std::max(begin, align_up(end_of(k), kSectorBytes)), end);
+      end = std::max(begin, k.at.value);
     }
+    add_gap(begin, end);
   }
+}
+
+void SparseLayer::add_gap(std::uint64_t begin, std::uint64_t end) noexcept {
+  if (begin + image_.stride() > end) return;
+  free_.unused(narrow<std::uint32_t>(begin / kSectorBytes),
+               narrow<std::uint32_t>((end - begin) / image_.stride()),
+               narrow<std::uint32_t>(image_.stride() / kSectorBytes));
 }
 
 /// Bitmaps that wait for a flush take memory: beyond the budget one is done here.

@@ -423,6 +423,31 @@ TEST(VhdDifferencing, TheDataOfALocatorThatIsTooLongIsKept) {
   }
 }
 
+TEST(VhdDifferencing, AGapIsUsedOnBothSidesOfALocatorInIt) {
+  SparseImage image = sparse_image({.footer = {.type = 4, .size = 8 * kBlock},
+                                    .block_size = kBlock,
+                                    .blocks_at = 4096,
+                                    .blocks = {0, 1, 2, 3, 4}});
+  const std::uint64_t left = image.block_at(1);
+  const std::uint64_t right = image.block_at(3);
+  const Bytes text = utf16le(".\\p.vhd");
+  put_locator(image.bytes, 0, "W2ru", 512, image.block_at(2) + 700, text);
+  for (const unsigned block : {1u, 2u, 3u}) put32(image.bytes, 1536 + 4 * block, 0xffffffff);
+  image.seal_header();
+  const Store store = store_of(image.bytes);
+  auto disk = open_disk(store);
+  ASSERT_TRUE(disk);
+  for (const unsigned block : {5u, 6u}) write(*disk, block * kBlock, pattern(512, block));
+  ASSERT_TRUE(disk->close());
+  const Bytes after = contents(store);
+  EXPECT_EQ(after.size(), image.bytes.size());
+  EXPECT_EQ(get32(after, 1536 + 4 * 5), left / 512);
+  // Right behind the locator's space: as near as a sector.
+  EXPECT_EQ(get32(after, 1536 + 4 * 6), (left + 512 + kBlock + 700 + 512) / 512 + 1);
+  EXPECT_LT(std::uint64_t{get32(after, 1536 + 4 * 6)} * 512, right);
+  EXPECT_TRUE(std::equal(text.begin(), text.end(), after.begin() + 4096 + 2 * 66048 + 700));
+}
+
 TEST(VhdDifferencing, ARepairKeepsTheDataOfALocatorThatIsTooLong) {
   SparseImage image = sparse_image({.footer = {.type = 4, .size = 8 * kBlock},
                                     .block_size = kBlock,
