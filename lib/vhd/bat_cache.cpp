@@ -133,15 +133,13 @@ void BatCache::snapshot(std::uint64_t round, std::vector<Snapshot>& out) {
 
 /// Second chance: a page that was used since the hand passed is spared once.
 void BatCache::make_room() noexcept {
-  if (in_memory_ < most_pages_) return;
-  for (std::size_t steps = 2 * pages_.size(); steps > 0; --steps) {
+  for (std::size_t steps = 2 * pages_.size(); steps > 0 && in_memory_ >= most_pages_; --steps) {
     auto& page = pages_[hand_];
     hand_ = hand_ + 1 == pages_.size() ? 0 : hand_ + 1;
     if (!page || !page->loaded || page->dirty != 0 || page->round > finished_round_) continue;
     if (std::exchange(page->used, false)) continue;
     page.reset();
     --in_memory_;
-    return;
   }
 }
 

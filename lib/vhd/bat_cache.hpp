@@ -72,6 +72,8 @@ class BatCache {
   Error error_of(std::uint32_t block, BlockState state) const noexcept;
 
   bool dirty() const noexcept { return dirty_pages_ != 0; }
+  /// So many are dirty that they must be written before there may be more.
+  bool crowded() const noexcept { return dirty_pages_ >= most_pages_ / 2; }
   /// Copies what is dirty for flush number `round`, clean from now on. Pages stay in memory
   /// until finish_round().
   void snapshot(std::uint64_t round, std::vector<Snapshot>& out);

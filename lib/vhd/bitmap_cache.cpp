@@ -1,6 +1,7 @@
 #include "vhd/bitmap_cache.hpp"
 
 #include <algorithm>
+#include <iterator>
 
 namespace openvhd::vhd {
 namespace {
@@ -94,7 +95,15 @@ void BitmapCache::complete(std::uint32_t block, std::int32_t result) noexcept {
   if (Bitmap* const bitmap = find(block)) bitmap->call.completed(result);
 }
 
+void BitmapCache::promise(Bitmap& bitmap, std::uint32_t sectors, std::uint64_t serial,
+                          std::uint64_t oldest) noexcept {
+  if (bitmap.serial < oldest) bitmap.promised = 0;
+  bitmap.promised += sectors;
+  bitmap.serial = serial;
+}
+
 void BitmapCache::set(Bitmap& bitmap, std::uint32_t first, std::uint32_t count) noexcept {
+  bitmap.promised -= std::min<std::uint64_t>(bitmap.promised, count);
   SectorBits bits = bits_of(bitmap);
   if (bits.test(first) && bits.run(first, count) == count) return;
   bits.set(first, count);
@@ -111,18 +120,21 @@ void BitmapCache::snapshot(std::uint64_t round, std::vector<Snapshot>& out) {
   dirty_ = 0;
 }
 
+bool BitmapCache::may_go(const Bitmap& bitmap, std::uint64_t oldest) const noexcept {
+  return !bitmap.dirty && bitmap.round <= finished_round_ && !bitmap.call.busy() &&
+         (bitmap.promised == 0 || bitmap.serial < oldest);
+}
+
+/// Those that have to stay are looked at again only when all others were.
 void BitmapCache::make_room(std::uint64_t oldest) noexcept {
-  if (order_.size() < most_) return;
-  auto candidate = order_.end();
-  for (unsigned i = 0; i < kMostCandidates && candidate != order_.begin(); ++i) {
-    --candidate;
-    const Bitmap& bitmap = **candidate;
-    if (bitmap.dirty || bitmap.round > finished_round_ || bitmap.call.busy() ||
-        bitmap.serial >= oldest)
-      continue;
-    by_block_.erase(bitmap.block);
-    order_.erase(candidate);
-    return;
+  for (unsigned i = 0; i < kMostCandidates && order_.size() >= most_; ++i) {
+    const auto last = std::prev(order_.end());
+    if (may_go(**last, oldest)) {
+      by_block_.erase((*last)->block);
+      order_.erase(last);
+    } else {
+      order_.splice(order_.begin(), order_, last);
+    }
   }
 }
 

@@ -42,8 +42,9 @@ struct Bitmap {
   std::vector<std::byte> bytes;
   bool loaded = false;
   bool dirty = false;
-  std::uint64_t round = 0;   ///< The flush that writes it.
-  std::uint64_t serial = 0;  ///< Operations up to this one may still call wrote().
+  std::uint64_t round = 0;     ///< The flush that writes it.
+  std::uint64_t promised = 0;  ///< Sectors for which wrote() may still be called,
+  std::uint64_t serial = 0;    ///< by operations up to this one.
   HostCall call;
 };
 
@@ -55,7 +56,7 @@ class BitmapCache {
   /// The bitmap if it is in memory, else null.
   Bitmap* find(std::uint32_t block) noexcept;
   /// Loads the bitmap of `block`, which lies at sector `start`. When empty, find() has it.
-  /// `oldest` is the serial of the oldest operation on its way: what younger ones use stays.
+  /// `oldest` is the serial of the oldest operation on its way.
   Pending load(std::uint32_t block, std::uint32_t start, std::uint64_t oldest) noexcept;
   /// The bitmap of a new block: all clear, in memory and in the file.
   Bitmap& add_clear(std::uint32_t block, std::uint32_t start, std::uint64_t oldest) noexcept;
@@ -63,12 +64,16 @@ class BitmapCache {
   void complete(std::uint32_t block, std::int32_t result) noexcept;
 
   SectorBits bits_of(Bitmap& bitmap) const noexcept { return {bitmap.bytes, image_.lsb_first}; }
+  /// Keeps the bitmap in memory until set() was called for as many sectors, or until operation
+  /// `serial` and all before it have left: a transfer that fails never calls set().
+  void promise(Bitmap& bitmap, std::uint32_t sectors, std::uint64_t serial,
+               std::uint64_t oldest) noexcept;
   /// Marks the sectors as held.
   void set(Bitmap& bitmap, std::uint32_t first, std::uint32_t count) noexcept;
 
   bool dirty() const noexcept { return dirty_ != 0; }
   /// So many are dirty that they must be written before there may be more.
-  bool crowded() const noexcept { return dirty_ >= most_; }
+  bool crowded() const noexcept { return dirty_ >= most_ / 2; }
   void snapshot(std::uint64_t round, std::vector<Snapshot>& out);
   void finish_round(std::uint64_t round) noexcept { finished_round_ = round; }
 
@@ -77,6 +82,7 @@ class BitmapCache {
 
   std::uint64_t bytes_each() const noexcept { return image_.bitmap_length + 256; }
   Bitmap& insert(std::uint32_t block, std::uint32_t start, std::uint64_t oldest) noexcept;
+  bool may_go(const Bitmap& bitmap, std::uint64_t oldest) const noexcept;
   void make_room(std::uint64_t oldest) noexcept;
 
   const ParsedImage& image_;

@@ -7,8 +7,9 @@
 namespace openvhd::vhd {
 namespace {
 
-/// Half of the memory for the table, half for bitmaps.
-constexpr std::uint64_t kShares = 2;
+/// Of the memory: for the table, for bitmaps, and for what a flush copies of both, as no more than
+/// half of each is ever dirty.
+constexpr std::uint64_t kShares = 3;
 
 }  // namespace
 

@@ -77,9 +77,9 @@ void SparseLayer::add_gap(std::uint64_t begin, std::uint64_t end) noexcept {
                narrow<std::uint32_t>(image_.stride() / kSectorBytes));
 }
 
-/// Bitmaps that wait for a flush take memory: beyond the budget one is done here.
+/// What waits for a flush takes memory: beyond the budget one is done here.
 Pending SparseLayer::relieve() noexcept {
-  if (!bitmaps_.crowded() && relief_.target == 0) return std::nullopt;
+  if (!bitmaps_.crowded() && !table_.crowded() && relief_.target == 0) return std::nullopt;
   const auto step = flush(relief_);
   if (std::holds_alternative<IoCommand>(step)) return Blocked{std::get<IoCommand>(step)};
   if (std::holds_alternative<Wait>(step)) return Blocked{Wait{}};
@@ -99,7 +99,8 @@ Step<Extent> SparseLayer::place(VirtualOffset at, std::uint64_t length) noexcept
       if (auto blocked = allocate(spot.block)) return *blocked;
     }
     if (auto blocked = look_at_bitmap(spot)) return *blocked;
-    if (Bitmap* const bitmap = bitmaps_.find(spot.block)) bitmap->serial = active_.latest();
+    if (Bitmap* const bitmap = bitmaps_.find(spot.block))
+      bitmaps_.promise(*bitmap, spot.sectors, active_.latest(), active_.oldest());
   }
   return data(page.entries[spot.index], spot, spot.sectors);
 }
@@ -204,10 +205,11 @@ Step<Cleared> SparseLayer::clear(VirtualOffset at, std::uint64_t length, ClearKi
   const Spot spot = spot_of(at, length);
   if (auto blocked = table_.load(spot.block)) return *blocked;
   const BatPage& page = table_.page_of(spot.block);
+  if (page.entries[spot.index] == kUnused && !differencing())
+    return Cleared{absent_from(spot, length), {}};
+  if (auto blocked = relieve()) return *blocked;
+  // Only sectors that are here hide the parent's.
   if (page.entries[spot.index] == kUnused) {
-    if (!differencing()) return Cleared{absent_from(spot, length), {}};
-    // Only sectors that are here hide the parent's.
-    if (auto blocked = relieve()) return *blocked;
     if (auto blocked = allocate(spot.block)) return *blocked;
   }
   const bool whole = spot.sector == 0 && spot.sectors == sectors_in(spot.block);
@@ -232,18 +234,17 @@ Step<Cleared> SparseLayer::free_block(const Spot& spot) noexcept {
 }
 
 Step<Cleared> SparseLayer::clear_sectors(const Spot& spot, ClearKind kind) noexcept {
-  if (auto blocked = relieve()) return *blocked;
   if (auto blocked = look_at_bitmap(spot)) return *blocked;
   const BatPage& page = table_.page_of(spot.block);
   std::uint32_t sectors = spot.sectors;
   if (Bitmap* const bitmap = bitmaps_.find(spot.block);
       bitmap != nullptr && page.states[spot.index] != BlockState::full) {
-    bitmap->serial = active_.latest();
     if (!differencing()) {
       const SectorBits bits = bitmaps_.bits_of(*bitmap);
       sectors = bits.run(spot.sector, spot.sectors);
       if (!bits.test(spot.sector)) return Cleared{std::uint64_t{sectors} * kSectorBytes, {}};
     }
+    bitmaps_.promise(*bitmap, sectors, active_.latest(), active_.oldest());
   }
   const auto host = kind == ClearKind::trim ? IoCommand::Kind::punch : IoCommand::Kind::zero;
   return Cleared{std::uint64_t{sectors} * kSectorBytes,
