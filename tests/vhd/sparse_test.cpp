@@ -6,6 +6,7 @@
 #include "support/bytes.hpp"
 #include "vhd/disk.hpp"
 #include "vhd/image_bytes.hpp"
+#include "vhd/recording_file.hpp"
 #include "vhd/vhd.hpp"
 
 namespace openvhd::test {
@@ -128,6 +129,35 @@ TEST(VhdDynamic, AFlushIsTwoSyncsForAnyNumberOfAllocations) {
   write(*disk, 5 * kBlock, pattern(512, 9));
   ASSERT_TRUE(disk->flush());
   EXPECT_EQ(syncs(*disk), 4u);
+}
+
+// What a new block costs: its bitmap and its payload, and a share of few steps of growth.
+TEST(VhdDynamic, AnAllocatingWriteIsTwoCommandsAndNoSync) {
+  constexpr std::uint64_t kLarge = 2 << 20;
+  constexpr unsigned kWrites = 1000;
+  std::vector<RecordedOp> log;
+  auto file =
+      std::make_unique<RecordingFile>(new_image(DiskType::dynamic, kWrites * kLarge, kLarge), log);
+  auto disk = open_disk(std::move(file), {.writable = true});
+  ASSERT_TRUE(disk);
+  const std::uint64_t reads = memory(*disk).executed(IoCommand::Kind::read);
+  for (unsigned i = 0; i < kWrites; ++i) write(*disk, i * kLarge + 8192, pattern(4096, i));
+  const auto count = [&](IoCommand::Kind kind, std::uint64_t length) {
+    return std::ranges::count_if(
+        log, [&](const RecordedOp& op) { return op.kind == kind && op.length == length; });
+  };
+  // 64 MiB, then twice as much up to 1 GiB, 2002 MiB in all: each time the space, the footer and
+  // its sync, the old footer cleared.
+  constexpr unsigned kSteps = 6;
+  EXPECT_EQ(std::ranges::count(log, IoCommand::Kind::reserve, &RecordedOp::kind), kSteps);
+  EXPECT_EQ(std::ranges::count(log, IoCommand::Kind::sync, &RecordedOp::kind), kSteps);
+  EXPECT_EQ(count(IoCommand::Kind::write, 512), kWrites + 2 * kSteps);
+  EXPECT_EQ(count(IoCommand::Kind::write, 4096), kWrites);
+  EXPECT_EQ(log.size(), 2 * kWrites + 4 * kSteps);
+  EXPECT_EQ(memory(*disk).executed(IoCommand::Kind::read) - reads, 1u);  // the table
+  const std::size_t before = log.size();
+  ASSERT_TRUE(disk->flush());
+  EXPECT_EQ(log.size() - before, 3u);  // the data's sync, the table, its sync
 }
 
 TEST(VhdDynamic, ClearBitsInAllocatedBlocksReadAsZeros) {
