@@ -124,6 +124,12 @@ void FileTail::grown() noexcept {
   step_ = std::clamp(2 * step_, kLeastStep, kMostStep);
 }
 
+void FileTail::complete(std::int32_t result) noexcept {
+  call_.completed(result);
+  if (call_.failed() && stage_ != Stage::write_copy && stage_ != Stage::reserve)
+    lost_ = call_.error();
+}
+
 /// True when a growth that found no room on the host is to be tried with less.
 bool FileTail::smaller_step() noexcept {
   if (step_ == 0) return false;
@@ -147,7 +153,6 @@ Pending FileTail::run() noexcept {
       begin_growth(needed_);
       continue;
     }
-    lost_ = lost_ || (failed != Stage::write_copy && failed != Stage::reserve);
     return blocked;
   }
   return std::nullopt;

@@ -28,9 +28,9 @@ class FileTail {
   /// the rest of the file.
   Pending settle(std::uint64_t end) noexcept;
 
-  void complete(std::int32_t result) noexcept { call_.completed(result); }
-  /// A command has failed in a way that leaves unknown what the file holds.
-  bool lost() const noexcept { return lost_; }
+  void complete(std::int32_t result) noexcept;
+  /// Set once a command has failed in a way that leaves unknown what the file holds.
+  const std::optional<Error>& lost() const noexcept { return lost_; }
 
  private:
   enum class Stage : std::uint8_t {
@@ -69,7 +69,7 @@ class FileTail {
   std::uint64_t needed_ = 0;  // by who asked
   std::uint64_t target_ = 0;  // where the footer goes
   std::uint64_t step_;
-  bool lost_ = false;
+  std::optional<Error> lost_;
 };
 
 }  // namespace openvhd::vhd

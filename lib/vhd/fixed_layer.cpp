@@ -1,5 +1,7 @@
 #include "vhd/fixed_layer.hpp"
 
+#include <utility>
+
 namespace openvhd::vhd {
 
 FixedLayer::FixedLayer(ParsedImage image, const LayerOpenOptions& options)
@@ -7,7 +9,9 @@ FixedLayer::FixedLayer(ParsedImage image, const LayerOpenOptions& options)
       writable_{options.writable},
       geometry_{.virtual_size = image_.virtual_size} {}
 
-std::optional<Error> FixedLayer::refusal() const noexcept {
+/// A failed sync itself for the first who learns of it, who may not be the one who asked for it.
+std::optional<Error> FixedLayer::refusal() noexcept {
+  if (poison_ && !std::exchange(poison_told_, true)) return poison_;
   if (poison_) return Error{.code = Errc::poisoned, .what = poison_->what};
   if (!writable_) return Error{.code = Errc::read_only, .what = "opened for reading"};
   return std::nullopt;
@@ -28,7 +32,7 @@ Step<Cleared> FixedLayer::clear(VirtualOffset at, std::uint64_t length, ClearKin
 }
 
 Step<Ok> FixedLayer::flush(FlushTicket& ticket) noexcept {
-  if (poison_) return Error{.code = Errc::poisoned, .what = poison_->what};
+  if (poison_) return *refusal();
   if (ticket.target == 0) ticket.target = started_rounds_ + (writes_ != durable_writes_ ? 1 : 0);
   while (finished_rounds_ < ticket.target) {
     if (started_rounds_ == finished_rounds_) {
@@ -36,15 +40,17 @@ Step<Ok> FixedLayer::flush(FlushTicket& ticket) noexcept {
       covers_ = writes_;
       sync_.run(IoCommand::Kind::sync, {}, 0, "sync (D2)");
     }
-    if (auto blocked = advance(sync_, token_of(TokenKind::round, 0))) {
-      if (const auto* error = std::get_if<Error>(&blocked->why)) poison_ = *error;
-      return *blocked;
-    }
+    if (auto blocked = advance(sync_, token_of(TokenKind::round, 0))) return *blocked;
     sync_.reset();
     finished_rounds_ = started_rounds_;
     durable_writes_ = covers_;
   }
   return Ok{};
+}
+
+void FixedLayer::complete(std::uint64_t, std::int32_t result) noexcept {
+  sync_.completed(result);
+  if (sync_.failed()) poison_ = sync_.error();
 }
 
 LayerInfo FixedLayer::info() const { return info_of(image_); }

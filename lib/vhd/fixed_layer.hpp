@@ -20,7 +20,7 @@ class FixedLayer final : public ImageLayer {
   Step<Cleared> clear(VirtualOffset at, std::uint64_t length, ClearKind kind) noexcept override;
   Step<Ok> flush(FlushTicket& ticket) noexcept override;
   Step<Ok> close(FlushTicket& ticket) noexcept override { return flush(ticket); }
-  void complete(std::uint64_t, std::int32_t result) noexcept override { sync_.completed(result); }
+  void complete(std::uint64_t token, std::int32_t result) noexcept override;
   void enter(OperationTicket&) noexcept override {}
   void leave(OperationTicket&) noexcept override {}
 
@@ -31,7 +31,7 @@ class FixedLayer final : public ImageLayer {
   Guid link_identity() const noexcept override { return {image_.footer.unique_id}; }
 
  private:
-  std::optional<Error> refusal() const noexcept;
+  std::optional<Error> refusal() noexcept;
 
   const ParsedImage image_;
   const bool writable_;
@@ -43,6 +43,7 @@ class FixedLayer final : public ImageLayer {
   std::uint64_t covers_ = 0;  // by the sync on its way
   HostCall sync_;
   std::optional<Error> poison_;
+  bool poison_told_ = false;
 };
 
 }  // namespace openvhd::vhd

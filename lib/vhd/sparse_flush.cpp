@@ -1,6 +1,7 @@
 // Making changes durable: data, sync, table and bitmaps, sync (V08).
 #include <algorithm>
 #include <cassert>
+#include <utility>
 
 #include "vhd/sparse_layer.hpp"
 
@@ -15,13 +16,20 @@ bool SparseLayer::dirty() const noexcept {
   return writes_ != durable_writes_ || table_.dirty() || bitmaps_.dirty();
 }
 
-Error SparseLayer::poison(const Error& error) noexcept {
+/// From here on nothing is written. The host tells of a failed sync once, so this comes before any
+/// other operation is asked: its next sync would succeed.
+void SparseLayer::poison(const Error& error) noexcept {
   if (!poison_) poison_ = error;
-  return error;
+}
+
+/// The failure itself for the first who learns of it.
+Error SparseLayer::refusal() noexcept {
+  if (!std::exchange(poison_told_, true)) return *poison_;
+  return {.code = Errc::poisoned, .what = poison_->what};
 }
 
 Step<Ok> SparseLayer::flush(FlushTicket& ticket) noexcept {
-  if (poison_) return Error{.code = Errc::poisoned, .what = poison_->what};
+  if (poison_) return refusal();
   if (ticket.target == 0) {
     // A round on its way took its picture before this call: what came since needs the next.
     ticket.target = started_rounds_ + (dirty() ? 1 : 0);
@@ -124,16 +132,11 @@ void SparseLayer::next_stage() noexcept {
 
 Pending SparseLayer::run_round() noexcept {
   while (round_.stage != Round::Stage::none) {
-    auto blocked = advance(round_.call, token_of(TokenKind::round, 0));
-    if (const Error* error = blocked ? std::get_if<Error>(&blocked->why) : nullptr) {
-      // A host that cannot punch keeps the space: nothing is lost by that.
-      if (round_.stage != Round::Stage::punch) {
-        round_.stage = Round::Stage::none;
-        return Blocked{poison(*error)};
-      }
-      blocked.reset();
+    if (auto blocked = advance(round_.call, token_of(TokenKind::round, 0))) {
+      // A host that cannot punch keeps the space: nothing is lost by that. All else poisons.
+      if (!std::holds_alternative<Error>(blocked->why)) return blocked;
+      assert(round_.stage == Round::Stage::punch);
     }
-    if (blocked) return blocked;
     round_.call.reset();
     next_stage();
   }
@@ -141,7 +144,7 @@ Pending SparseLayer::run_round() noexcept {
 }
 
 Step<Ok> SparseLayer::close(FlushTicket& ticket) noexcept {
-  if (poison_) return Error{.code = Errc::poisoned, .what = poison_->what};
+  if (poison_) return refusal();
   if (writes_ == 0 && !layout_changed_) return Ok{};
   if (ticket.stage == 0) {
     const auto step = flush(ticket);
@@ -150,7 +153,10 @@ Step<Ok> SparseLayer::close(FlushTicket& ticket) noexcept {
   }
   if (!layout_changed_ && image_.footer_at_end) return Ok{};
   if (auto blocked = tail_.settle(end_of_blocks())) {
-    if (const auto* error = std::get_if<Error>(&blocked->why)) return poison(*error);
+    if (const auto* error = std::get_if<Error>(&blocked->why)) {
+      poison(*error);
+      return refusal();
+    }
     return *blocked;
   }
   // What was free behind the footer is gone.

@@ -107,9 +107,11 @@ void SparseLayer::complete(std::uint64_t token, std::int32_t result) noexcept {
       break;
     case TokenKind::tail:
       tail_.complete(result);
+      if (tail_.lost()) poison(*tail_.lost());
       break;
     case TokenKind::round:
       round_.call.completed(result);
+      if (round_.call.failed() && round_.stage != Round::Stage::punch) poison(round_.call.error());
       break;
   }
 }

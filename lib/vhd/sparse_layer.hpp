@@ -90,7 +90,8 @@ class SparseLayer final : public ImageLayer {
   bool punch_next() noexcept;
   Pending run_round() noexcept;
   std::uint64_t end_of_blocks() noexcept;
-  Error poison(const Error& error) noexcept;
+  void poison(const Error& error) noexcept;
+  Error refusal() noexcept;
 
   const ParsedImage image_;
   const bool writable_;
@@ -115,6 +116,7 @@ class SparseLayer final : public ImageLayer {
   FlushTicket relief_{};
   bool layout_changed_ = false;
   std::optional<Error> poison_;
+  bool poison_told_ = false;
 };
 
 }  // namespace openvhd::vhd

@@ -17,7 +17,7 @@ constexpr std::uint64_t kMostBytes = std::uint64_t{kUnused} * kSectorBytes;
 
 /// Before the first change the whole table is judged, so that no damaged image is made worse.
 Pending SparseLayer::ready_to_change() noexcept {
-  if (poison_) return Blocked{Error{.code = Errc::poisoned, .what = poison_->what}};
+  if (poison_) return Blocked{refusal()};
   if (!writable_) return Blocked{Error{.code = Errc::read_only, .what = "opened for reading"}};
   if (!table_.all_seen()) {
     if (auto blocked = table_.load_all()) return blocked;
@@ -162,11 +162,7 @@ Pending SparseLayer::pick_space(std::uint32_t& start, bool& stale) noexcept {
                          .where = {at},
                          .what = "block allocation table: sector numbers end at 2 TiB (V04)"}};
   }
-  if (auto blocked = tail_.make_room(at + image_.stride())) {
-    if (const auto* error = std::get_if<Error>(&blocked->why); error && tail_.lost())
-      return Blocked{poison(*error)};
-    return blocked;
-  }
+  if (auto blocked = tail_.make_room(at + image_.stride())) return blocked;
   // A page that is loaded again holds entries up to here.
   table_.set_data_limit(tail_.limit());
   start = narrow<std::uint32_t>(at / kSectorBytes);
