@@ -76,6 +76,9 @@ class SparseLayer final : public ImageLayer {
   void add_gap(std::uint64_t begin, std::uint64_t end) noexcept;
   Pending allocate(std::uint32_t block) noexcept;
   Pending pick_space(std::uint32_t& start, bool& stale) noexcept;
+  std::uint64_t next_at_end() const noexcept;
+  std::uint32_t take_at_end(std::uint64_t at) noexcept;
+  bool fall_back(Allocation& allocation, const Error& error) noexcept;
   void begin(Allocation& allocation) noexcept;
   void finish(const Allocation& allocation) noexcept;
   void forget(std::uint32_t block) noexcept;

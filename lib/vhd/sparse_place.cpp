@@ -131,9 +131,10 @@ Pending SparseLayer::allocate(std::uint32_t block) noexcept {
   Allocation& allocation = **found;
   while (allocation.stage != Allocation::Stage::done) {
     if (auto blocked = advance(allocation.call, token_of(TokenKind::allocation, block))) {
-      if (std::holds_alternative<Error>(blocked->why)) {
+      if (const auto* error = std::get_if<Error>(&blocked->why)) {
         table_.claims().release(allocation.start);
         free_.unused(allocation.start);
+        if (fall_back(allocation, *error)) continue;
         forget(block);
       }
       return blocked;
@@ -155,20 +156,43 @@ Pending SparseLayer::pick_space(std::uint32_t& start, bool& stale) noexcept {
     assert(whole_in_file(start));
     return std::nullopt;
   }
-  std::uint64_t at = end_;
-  if (aligned_) at = align_up(end_ + image_.bitmap_length, kDataAlignment) - image_.bitmap_length;
+  const std::uint64_t at = next_at_end();
   if (!range_fits(at, image_.stride(), kMostBytes)) {
     return Blocked{Error{.code = Errc::no_space,
                          .where = {at},
                          .what = "block allocation table: sector numbers end at 2 TiB (V04)"}};
   }
   if (auto blocked = tail_.make_room(at + image_.stride())) return blocked;
+  start = take_at_end(at);
+  stale = at < tail_.fresh_from();
+  return std::nullopt;
+}
+
+std::uint64_t SparseLayer::next_at_end() const noexcept {
+  if (!aligned_) return end_;
+  return align_up(end_ + image_.bitmap_length, kDataAlignment) - image_.bitmap_length;
+}
+
+std::uint32_t SparseLayer::take_at_end(std::uint64_t at) noexcept {
   // A page that is loaded again holds entries up to here.
   table_.set_data_limit(tail_.limit());
-  start = narrow<std::uint32_t>(at / kSectorBytes);
-  stale = at < tail_.fresh_from();
   end_ = at + image_.stride();
-  return std::nullopt;
+  return narrow<std::uint32_t>(at / kSectorBytes);
+}
+
+/// Space of freed blocks went back to the host: it may have none to give when the file has room
+/// ahead still. True when the allocation goes on there.
+bool SparseLayer::fall_back(Allocation& allocation, const Error& error) noexcept {
+  const std::uint64_t at = next_at_end();
+  if (error.code != Errc::no_space || allocation.stage != Allocation::Stage::clear ||
+      at < tail_.fresh_from() ||
+      !range_fits(at, image_.stride(), std::min(tail_.limit(), kMostBytes)))
+    return false;
+  allocation.start = take_at_end(at);
+  table_.claims().claim(allocation.start, allocation.block);
+  allocation.stage = Allocation::Stage::bitmap;
+  begin(allocation);
+  return true;
 }
 
 void SparseLayer::begin(Allocation& allocation) noexcept {

@@ -181,5 +181,25 @@ TEST(VhdConcurrent, AnOverwriteThatATrimOvertookTouchesNoBlockOfLater) {
   }
 }
 
+// The host has no room for a freed block's space, which it got back, but the file has some.
+TEST(VhdConcurrent, RoomThatTheFileHasServesWhereTheHostHasNone) {
+  const Store store = image_of();
+  auto disk = open_disk(store);
+  ASSERT_TRUE(disk);
+  ASSERT_TRUE(disk->write(2 * kBlock, pattern(512, 1)));
+  ASSERT_TRUE(disk->clear(0, kBlock, ClearKind::trim));
+  ASSERT_TRUE(disk->flush());
+  store->capacity = store->allocated_bytes();
+  OneWrite late{*disk, 5 * kBlock, 2};
+  while (!late.op().finished()) {
+    const auto command = late.op().next();
+    ASSERT_TRUE(command);
+    const bool refused = command->kind == Kind::zero;
+    late.op().complete(command->slot, refused ? -ENOSPC : disk->file().execute(*command));
+  }
+  EXPECT_TRUE(*late.op().finished());
+  EXPECT_EQ(read(*disk, 5 * kBlock), late.data());
+}
+
 }  // namespace
 }  // namespace openvhd::test
