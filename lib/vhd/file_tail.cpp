@@ -126,6 +126,7 @@ void FileTail::grown() noexcept {
 
 void FileTail::complete(std::int32_t result) noexcept {
   call_.completed(result);
+  changed_ = changed_ || !call_.failed();
   if (call_.failed() && stage_ != Stage::write_copy && stage_ != Stage::reserve)
     lost_ = call_.error();
 }

@@ -29,6 +29,8 @@ class FileTail {
   Pending settle(std::uint64_t end) noexcept;
 
   void complete(std::int32_t result) noexcept;
+  /// The file has been changed.
+  bool changed() const noexcept { return changed_; }
   /// Set once a command has failed in a way that leaves unknown what the file holds.
   const std::optional<Error>& lost() const noexcept { return lost_; }
 
@@ -69,6 +71,7 @@ class FileTail {
   std::uint64_t needed_ = 0;  // by who asked
   std::uint64_t target_ = 0;  // where the footer goes
   std::uint64_t step_;
+  bool changed_ = false;
   std::optional<Error> lost_;
 };
 

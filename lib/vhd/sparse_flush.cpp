@@ -145,13 +145,17 @@ Pending SparseLayer::run_round() noexcept {
 
 Step<Ok> SparseLayer::close(FlushTicket& ticket) noexcept {
   if (poison_) return refusal();
-  if (writes_ == 0 && !layout_changed_) return Ok{};
+  // An operation that failed elsewhere may have left a growth, or a block that no entry names.
+  for (const auto& allocation : allocations_) table_.claims().release(allocation->start);
+  allocations_.clear();
+  const bool moved = layout_changed_ || tail_.changed();
+  if (writes_ == 0 && !moved) return Ok{};
   if (ticket.stage == 0) {
     const auto step = flush(ticket);
     if (!std::holds_alternative<Ok>(step)) return step;
     ticket.stage = 1;
   }
-  if (!layout_changed_ && image_.footer_at_end) return Ok{};
+  if (!moved && image_.footer_at_end) return Ok{};
   if (auto blocked = tail_.settle(end_of_blocks())) {
     if (const auto* error = std::get_if<Error>(&blocked->why)) {
       poison(*error);

@@ -158,6 +158,35 @@ TEST(VhdConcurrent, AFailedAllocationFailsTheWriteThatLearnsOfItAndNotTheBlock) 
   EXPECT_EQ(read(*disk, 5 * kBlock + 512), second.data());
 }
 
+// An operation that fails elsewhere does not come back for what it began: a growth, a block.
+TEST(VhdConcurrent, CloseCutsOffWhatAnAbandonedAllocationLeft) {
+  bool finished = false;
+  for (unsigned executed = 0; !finished; ++executed) {
+    SCOPED_TRACE(executed);
+    const Store store = image_of();
+    const std::uint64_t size = store->size;
+    auto disk = open_disk(store);
+    ASSERT_TRUE(disk);
+    {
+      OneWrite left{*disk, 5 * kBlock, 1};
+      for (unsigned i = 0; i < executed; ++i) {
+        const auto command = left.op().next();
+        ASSERT_TRUE(command);
+        left.op().complete(command->slot, disk->file().execute(*command));
+      }
+      finished = left.op().finished().has_value();
+    }
+    ASSERT_TRUE(disk->close());
+    EXPECT_EQ(store->size == size, !finished);
+    EXPECT_TRUE(open_disk(store, false)->leaf().info().notes.empty());
+    ASSERT_TRUE(disk->write(5 * kBlock + 512, pattern(512, 2)));
+    ASSERT_TRUE(disk->close());
+    auto again = open_disk(store, false);
+    EXPECT_EQ(read(*again, 5 * kBlock), finished ? pattern(512, 1) : Bytes(512));
+    EXPECT_EQ(read(*again, 5 * kBlock + 512), pattern(512, 2));
+  }
+}
+
 // A write that was on its way when its block was freed went nowhere, wherever the block is now.
 TEST(VhdConcurrent, AnOverwriteThatATrimOvertookTouchesNoBlockOfLater) {
   const Store store = image_of();
