@@ -17,6 +17,8 @@ Readers::Slot* Readers::join() noexcept {
 }
 
 bool Readers::passed(std::uint64_t retired) const noexcept {
+  // Pairs with the one in begin(): retire() orders nothing after it on every machine.
+  std::atomic_thread_fence(std::memory_order_seq_cst);
   return std::ranges::all_of(used(), [retired](const Slot& slot) {
     return slot.looking_.load(std::memory_order_acquire) > retired;
   });
