@@ -90,7 +90,11 @@ TableCache::Frame* TableCache::pending(const PageHome& home) noexcept {
 }
 
 TableCache::Frame* TableCache::acquire(PageHome& home, FileOffset at, bool is_bitmap) noexcept {
-  if (free_.empty() && frames_.size() >= capacity()) evict();
+  if (free_.empty()) reclaim();
+  if (free_.empty() && held() >= capacity()) {
+    evict();
+    reclaim();
+  }
   Frame* frame = nullptr;
   if (!free_.empty()) {
     frame = frames_[free_.back()].get();
@@ -100,10 +104,16 @@ TableCache::Frame* TableCache::acquire(PageHome& home, FileOffset at, bool is_bi
     const bool loading = std::ranges::any_of(pending_, [this](std::size_t index) {
       return frames_[index]->load->state() == Transfer::State::in_flight;
     });
-    if (frames_.size() >= capacity() && loading) return nullptr;
-    frames_.push_back(std::make_unique<Frame>());
-    frame = frames_.back().get();
-    frame->page.frame = frames_.size() - 1;
+    if (held() >= capacity() && loading) return nullptr;
+    if (vacant_.empty()) {
+      vacant_.push_back(frames_.size());
+      frames_.emplace_back();
+    }
+    const std::size_t number = vacant_.back();
+    vacant_.pop_back();
+    frames_[number] = std::make_unique<Frame>();
+    frame = frames_[number].get();
+    frame->page.frame = number;
   }
   frame->home = &home;
   frame->used = call_;
@@ -116,10 +126,12 @@ void TableCache::evict() noexcept {
   // Looking at every page is slow, so several leave at once. There are always as many that
   // nobody waits for: kMinPages, and one for each operation.
   static_assert(kEvictedAtOnce <= kMinPages);
+  if (limbo_.size() >= kMostInLimbo) return;
   candidates_.clear();
   for (const auto& frame : frames_) {
-    if (frame->state != State::ready || is_pinned(frame->page)) continue;
-    if (frame->page.referenced.exchange(false, std::memory_order_relaxed)) {
+    if (!frame || frame->state != State::ready || is_pinned(frame->page)) continue;
+    if (frame->page.referenced.load(std::memory_order_relaxed)) {
+      frame->page.referenced.store(false, std::memory_order_relaxed);
       frame->used = std::max(frame->used, call_ - 1);
     }
     if (frame->used != call_) candidates_.push_back(frame.get());
@@ -129,14 +141,37 @@ void TableCache::evict() noexcept {
   std::ranges::partial_sort(candidates_, last, {}, &Frame::used);
   for (auto frame = candidates_.begin(); frame != last; ++frame) {
     (*frame)->home->store(nullptr, std::memory_order_release);
-    release(**frame);
+    (*frame)->state = State::retired;
+    if (readers_ == nullptr) release(**frame);
+  }
+  if (readers_ == nullptr || count == 0) return;
+  const std::uint64_t retired = readers_->retire();
+  for (auto frame = candidates_.begin(); frame != last; ++frame) {
+    limbo_.push_back({*frame, retired});
+  }
+}
+
+void TableCache::reclaim() noexcept {
+  while (!limbo_.empty() && readers_->passed(limbo_.front().retired)) {
+    const std::uint64_t passed = limbo_.front().retired;
+    while (!limbo_.empty() && limbo_.front().retired == passed) {
+      Frame& frame = *limbo_.front().frame;
+      limbo_.pop_front();
+      release(frame);
+    }
   }
 }
 
 void TableCache::release(Frame& frame) noexcept {
+  const std::size_t number = frame.page.frame;
+  if (held() > capacity()) {
+    frames_[number].reset();
+    vacant_.push_back(number);
+    return;
+  }
   frame.state = State::free;
   frame.load.reset();
-  free_.push_back(frame.page.frame);
+  free_.push_back(number);
 }
 
 }  // namespace openvhd::vhdx

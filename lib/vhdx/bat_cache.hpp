@@ -6,6 +6,7 @@
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
+#include <deque>
 #include <memory>
 #include <openvhd/error.hpp>
 #include <optional>
@@ -14,6 +15,7 @@
 #include <vector>
 
 #include "io/layer.hpp"
+#include "io/readers.hpp"
 #include "vhdx/bitmaps.hpp"
 #include "vhdx/engine_transfer.hpp"
 #include "vhdx/layout.hpp"
@@ -34,9 +36,10 @@ struct TablePage {
   std::uint16_t dirty = 0;
   /// Copies of this page's sectors that the journal has not yet written in place.
   std::uint32_t journaled = 0;
-  /// Used since a page was last looked for that could leave.
-  std::atomic<bool> referenced = false;
   std::size_t frame = 0;  ///< The cache's.
+  /// Used since a page was last looked for that could leave. Any thread sets it: apart from what
+  /// the owner changes with every allocation.
+  alignas(64) std::atomic<bool> referenced = false;
 
   std::span<TableWord> all() noexcept { return words; }
 };
@@ -44,7 +47,8 @@ struct TablePage {
 /// Where a page is found without a search: null while it is not in memory.
 using PageHome = std::atomic<TablePage*>;
 
-/// Not thread safe, but for reading words of a page through its home.
+/// Not thread safe, but for in_memory(): a page that a reader on another thread has found stays
+/// as it is, words that its owner changes aside, until that reader's look-up has ended.
 class TableCache {
  public:
   /// Holds `budget_bytes` of pages, kMinPages at least, and kPagesPerOperation more for each
@@ -58,8 +62,12 @@ class TableCache {
   static constexpr std::size_t kPagesPerOperation = 4;
   void set_operations(std::size_t count) noexcept { operations_ = count; }
 
+  /// From now on a page that leaves waits for look-ups of these readers before its memory is used
+  /// again. Nobody waits for it: another frame is made meanwhile.
+  void share(Readers& readers) noexcept { readers_ = &readers; }
+
   /// The page behind `home` when it is in memory: the hot path. It stays until the next call
-  /// that may load a page.
+  /// that may load a page; for a reader on another thread, until its look-up ends. Any thread.
   static TablePage* in_memory(PageHome& home) noexcept {
     TablePage* page = home.load(std::memory_order_acquire);
     if (page != nullptr && !page->referenced.load(std::memory_order_relaxed)) {
@@ -98,10 +106,9 @@ class TableCache {
   /// More than half of the budget is pinned: the journal should be written in place before more
   /// changes.
   bool crowded() const noexcept { return pinned_ > budget_ / 2; }
-  std::size_t pages_in_memory() const noexcept { return frames_.size() - free_.size(); }
 
  private:
-  enum class State : std::uint8_t { free, loading, ready, failed };
+  enum class State : std::uint8_t { free, loading, ready, failed, retired };
   struct Frame {
     TablePage page;
     PageHome* home = nullptr;
@@ -118,17 +125,31 @@ class TableCache {
   Frame* pending(const PageHome& home) noexcept;
   /// A frame to fill, or null when the budget is all loads.
   Frame* acquire(PageHome& home, FileOffset at, bool is_bitmap) noexcept;
-  /// The pages that were not used for longest become free, unless pinned or in use.
+  /// The pages that were not used for longest become free, unless pinned or in use; where there
+  /// are readers, once look-ups that may have found them have ended.
   void evict() noexcept;
+  void reclaim() noexcept;
+  /// Frames that hold a page or are free to.
+  std::size_t held() const noexcept { return frames_.size() - vacant_.size() - limbo_.size(); }
   std::size_t capacity() const noexcept { return budget_ + kPagesPerOperation * operations_; }
   void release(Frame& frame) noexcept;
 
   static constexpr std::size_t kEvictedAtOnce = 16;
+  /// Pages out of sight that somebody may still look at; with more, none is evicted and the cache
+  /// exceeds its budget: a reader that the host's scheduler keeps away is not waited for.
+  static constexpr std::size_t kMostInLimbo = 64;
+  struct Retired {
+    Frame* frame = nullptr;
+    std::uint64_t retired = 0;
+  };
 
   std::size_t budget_;  // pages
   std::size_t operations_ = 0;
-  std::vector<std::unique_ptr<Frame>> frames_;
+  Readers* readers_ = nullptr;
+  std::vector<std::unique_ptr<Frame>> frames_;  // null: vacant
   std::vector<std::size_t> free_;
+  std::vector<std::size_t> vacant_;   // numbers whose memory was given back
+  std::deque<Retired> limbo_;         // oldest first
   std::vector<std::size_t> pending_;  // frames that are loading or failed to
   std::vector<Frame*> candidates_;    // evict()'s
   std::vector<TablePage*> dirty_pages_;
