@@ -7,8 +7,9 @@ namespace {
 
 constexpr std::uint64_t kWordBits = 64;
 
+// Acquire: what a reader on another thread looks at after a bit is as new as the bit.
 std::uint64_t load_word(const TableWord& word) noexcept {
-  return table_order(word.load(std::memory_order_relaxed));
+  return table_order(word.load(std::memory_order_acquire));
 }
 
 }  // namespace

@@ -8,13 +8,13 @@ Step<Cleared> Engine::clear(VirtualOffset at, std::uint64_t length, ClearKind ki
   const Piece piece = piece_of(at, length);
   cache_.begin_call();
   BatEntry entry;
-  if (!bat_holes_[piece.index / kTablePageWords]) {
+  if (!is_hole(piece.index / kTablePageWords)) {
     OVHD_STEP(const TablePage* page, bat_page(piece.index));
     entry = entry_in(*page, piece.index);
   }
   // What reads as zeros already, run by run: nothing to change, not even the header.
   if (entry.payload_state() == PayloadState::not_present && !image_.has_parent) {
-    return Cleared{.length = locate_empty(piece, length, Extent::Kind::absent).length};
+    return Cleared{.length = empty_from(piece, length, Extent::Kind::absent).length};
   }
   if (entry.payload_state() == PayloadState::zero) {
     return Cleared{.length = piece.length};
@@ -25,7 +25,7 @@ Step<Cleared> Engine::clear(VirtualOffset at, std::uint64_t length, ClearKind ki
   const bool fully = entry.payload_state() == PayloadState::fully_present;
   // A fixed image keeps its space whatever happens (FORMAT 55).
   const bool keeps = type() == DiskType::fixed;
-  if (fully && (keeps || !piece.whole)) {
+  if (fully && (keeps || !is_whole(piece))) {
     const bool punch = kind == ClearKind::trim && !keeps;
     return Cleared{.length = piece.length,
                    .host = Cleared::OnHost{punch ? IoCommand::Kind::punch : IoCommand::Kind::zero,
@@ -36,17 +36,17 @@ Step<Cleared> Engine::clear(VirtualOffset at, std::uint64_t length, ClearKind ki
   entry = entry_in(*page, piece.index);
   const bool reads_zero = entry.payload_state() == PayloadState::undefined ||
                           entry.payload_state() == PayloadState::unmapped;
-  if (piece.whole || reads_zero) return clear_whole(piece, *page, entry, kind);
+  if (is_whole(piece) || reads_zero) return clear_whole(piece, *page, entry, kind);
   return clear_part(piece, *page, entry, kind);
 }
 
 Cleared Engine::clear_whole(const Piece& piece, TablePage& page, BatEntry entry,
                             ClearKind kind) noexcept {
   if (payload_has_data(entry)) {
-    space_.free(entry.offset(), image_.geometry.block_size, journal_.open_group(), serial_);
+    space_.free(entry.offset(), block_bytes(), journal_.open_group(), operations_.latest());
     --present_blocks_;
   } else if (const auto anchor = soft_anchor(entry, image_.entry_rules(space_.file_bytes()))) {
-    space_.free_avoided(*anchor, image_.geometry.block_size, journal_.open_group(), serial_);
+    space_.free_avoided(*anchor, block_bytes(), journal_.open_group(), operations_.latest());
   }
   // ZERO hides the parent; without one, NOT_PRESENT reads as zeros everywhere and says that
   // nobody cares. Neither keeps an offset (FORMAT 43).

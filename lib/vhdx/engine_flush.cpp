@@ -1,6 +1,5 @@
 // Making changes durable, and closing.
 #include <algorithm>
-#include <limits>
 
 #include "vhdx/engine_impl.hpp"
 
@@ -18,7 +17,7 @@ constexpr std::uint32_t kPunched = 1001;
 Step<Ok> Engine::flush(FlushTicket& ticket) noexcept {
   if (!writable_) return Ok{};
   OVHD_STEP_DONE(flush_to(ticket));
-  space_.ripen(journal_.durable_group(), oldest_serial());
+  space_.ripen(journal_.durable_group(), operations_.oldest());
   if (ticket.stage < kMostPunchesPerFlush) {
     ++ticket.stage;
     auto step = space_.punch();
@@ -30,16 +29,40 @@ Step<Ok> Engine::flush(FlushTicket& ticket) noexcept {
 Step<Ok> Engine::flush_to(FlushTicket& ticket) noexcept {
   if (const auto reason = journal_.refusal()) return *reason;
   if (ticket.target == 0) {
-    const bool changed = data_written_ || cache_.any_dirty() || !late_bits_.empty();
+    const bool changed = shared_.data_written.load(std::memory_order_acquire) ||
+                         cache_.any_dirty() || !late_bits_.empty();
     // Nothing new: what was written may still be on its way with the group before.
     ticket.target = changed ? journal_.open_group() : journal_.open_group() - 1;
   }
   if (journal_.durable_group() >= ticket.target) return Ok{};
   OVHD_STEP_DONE(settle_late_bits());
-  const std::uint64_t group = journal_.open_group();
-  auto step = journal_.commit(ticket.target);
-  if (journal_.open_group() != group) data_written_ = false;
+  return noted(journal_.commit(ticket.target));
+}
+
+Step<Ok> Engine::noted(Step<Ok> step) noexcept {
+  if (journal_.open_group() != noted_group_) {
+    noted_group_ = journal_.open_group();
+    // Here the group has begun and its sync is not issued: the fence orders this store before
+    // it, as the one in overwritten() orders a write before the look at this flag. So either
+    // that sync covers the write, or the flag is set again and the next flush does. A flush that
+    // finds it clear waits for the group before, which is the one whose sync is meant.
+    shared_.data_written.store(false, std::memory_order_relaxed);
+    std::atomic_thread_fence(std::memory_order_seq_cst);
+  }
+  publish_state();
   return step;
+}
+
+void Engine::publish_state() noexcept {
+  const bool may = writable_ && journal_.writing() && !journal_.failed() && !damage_ && !closing_;
+  if (shared_.may_overwrite.load(std::memory_order_relaxed) != may) {
+    shared_.may_overwrite.store(may, std::memory_order_release);
+  }
+  if (shared_.settled.load(std::memory_order_relaxed)) return;
+  const bool all_durable = journal_.durable_group() + 1 == journal_.open_group();
+  if (all_durable && !cache_.any_dirty() && late_bits_.empty()) {
+    shared_.settled.store(true, std::memory_order_release);
+  }
 }
 
 Step<Ok> Engine::settle_late_bits() noexcept {
@@ -61,10 +84,12 @@ Step<Ok> Engine::settle_late_bits() noexcept {
 
 Step<Ok> Engine::close(FlushTicket& ticket) noexcept {
   if (!writable_ || journal_.closed()) return Ok{};
+  closing_ = true;
+  publish_state();
   if (ticket.stage < kFlushed) {
     OVHD_STEP_DONE(flush_to(ticket));
     if (!journal_.writing()) return Ok{};
-    space_.ripen(journal_.durable_group(), oldest_serial());
+    space_.ripen(journal_.durable_group(), operations_.oldest());
     space_.retire();
     ticket.stage = kFlushed;
   }
@@ -72,11 +97,7 @@ Step<Ok> Engine::close(FlushTicket& ticket) noexcept {
     OVHD_STEP_DONE(space_.punch());
     ticket.stage = kPunched;
   }
-  return journal_.close(closed_size());
-}
-
-std::uint64_t Engine::oldest_serial() const noexcept {
-  return oldest_ != nullptr ? oldest_->serial : std::numeric_limits<std::uint64_t>::max();
+  return noted(journal_.close(closed_size()));
 }
 
 std::uint64_t Engine::closed_size() const noexcept {

@@ -1,7 +1,9 @@
 /// The layer behind make_engine(): see engine.hpp for the door and README.md for the rules.
 #pragma once
 
+#include <algorithm>
 #include <array>
+#include <atomic>
 #include <cstdint>
 #include <map>
 #include <memory>
@@ -10,6 +12,7 @@
 #include <span>
 #include <vector>
 
+#include "io/active_operations.hpp"
 #include "io/file.hpp"
 #include "io/host.hpp"
 #include "io/image_layer.hpp"
@@ -22,8 +25,9 @@
 namespace openvhd::vhdx {
 
 /// One VHDX file as a layer. Table entries live in pages of TableCache, as atomics; a mapped
-/// block is found by two loads, without a lock or an allocation. Everything that changes a table
-/// goes through one owner: Space gives room, Journal makes it durable.
+/// block is found by two loads, without a lock or an allocation, on any thread (engine_find.cpp).
+/// Everything that changes a table goes through one owner: Space gives room, Journal makes it
+/// durable.
 class Engine final : public ImageLayer {
  public:
   /// `file_bytes` is the size of the file now. Call find_holes() before anything else.
@@ -44,6 +48,12 @@ class Engine final : public ImageLayer {
   void enter(OperationTicket& ticket) noexcept override;
   void leave(OperationTicket& ticket) noexcept override;
 
+  void share(Readers& readers) noexcept override;
+  bool find(VirtualOffset at, std::uint64_t length, Extent& extent) noexcept override;
+  bool find_writable(VirtualOffset at, std::uint64_t length, Extent& extent) noexcept override;
+  void overwritten() noexcept override;
+  bool settled() const noexcept override;
+
   DiskType type() const noexcept override { return image_.type(); }
   LayerInfo info() const override;
   Result<BlockCounts> count_blocks(File& file, std::uint64_t max_table_bytes) override;
@@ -59,7 +69,6 @@ class Engine final : public ImageLayer {
     std::uint64_t index = 0;   ///< Of the block's entry in the table.
     std::uint64_t offset = 0;  ///< In the block.
     std::uint64_t length = 0;
-    bool whole = false;  ///< All of the block that lies inside the disk.
   };
   /// Bits of a bitmap page that belong to a piece.
   struct Bits {
@@ -74,7 +83,19 @@ class Engine final : public ImageLayer {
   };
 
   // Table entries (engine_table.cpp).
-  Piece piece_of(VirtualOffset at, std::uint64_t length) const noexcept;
+  Piece piece_of(VirtualOffset at, std::uint64_t length) const noexcept {
+    const std::uint64_t block = at.value >> block_shift_;
+    const std::uint64_t offset = at.value & (block_bytes() - 1);
+    return {.block = block,
+            .index = block + (block >> ratio_shift_),
+            .offset = offset,
+            .length = std::min(length, block_bytes() - offset)};
+  }
+  std::uint64_t block_bytes() const noexcept { return std::uint64_t{1} << block_shift_; }
+  /// All of the block that lies inside the disk.
+  bool is_whole(const Piece& piece) const noexcept {
+    return piece.offset == 0 && piece.length == block_bytes_in_disk(piece.block);
+  }
   std::uint64_t block_bytes_in_disk(std::uint64_t block) const noexcept;
   FileOffset bat_page_at(std::uint64_t page) const noexcept {
     return image_.bat.at + page * kTablePageBytes;
@@ -86,7 +107,15 @@ class Engine final : public ImageLayer {
   Step<TablePage*> bat_page(std::uint64_t index) noexcept;
   /// The same when it may be changed: holes become pages of zeros.
   Step<TablePage*> bat_page_to_change(std::uint64_t index) noexcept;
-  static BatEntry entry_in(const TablePage& page, std::uint64_t index) noexcept;
+  static BatEntry entry_in(const TablePage& page, std::uint64_t index) noexcept {
+    const TableWord& word = page.words[index % kTablePageWords];
+    return {table_order(word.load(std::memory_order_acquire))};
+  }
+  /// Nothing but zeros in the file. A page that is not in memory (asked for first) and is a hole
+  /// holds no entry. Any thread.
+  bool is_hole(std::uint64_t page) const noexcept {
+    return bat_holes_[page].load(std::memory_order_acquire);
+  }
   void put_entry(TablePage& page, std::uint64_t index, BatEntry entry) noexcept;
   void judge_bat_page(TablePage& page) noexcept;
   Status judge_entry(BatEntry entry, std::uint64_t index, bool claim) noexcept;
@@ -96,6 +125,8 @@ class Engine final : public ImageLayer {
   Step<Ok> claim_all() noexcept;
 
   // Sector bitmaps (engine_table.cpp).
+  /// Of one chunk's sector bitmap block.
+  using BitmapHomes = std::array<PageHome, kBitmapBlockBytes / kTablePageBytes>;
   PageHome& bitmap_home(std::uint64_t chunk, std::uint64_t page);
   Bits bits_of_piece(const Piece& piece) const noexcept;
   Step<Bits> load_bits(const Piece& piece) noexcept;
@@ -103,9 +134,19 @@ class Engine final : public ImageLayer {
   Bits bits_in_memory(const Piece& piece) noexcept;
   void change_bits(const Bits& bits, bool value) noexcept;
 
+  // Finding in memory, on any thread (engine_find.cpp).
+  Extent data_from(const Piece& piece, BatEntry entry, std::uint64_t wanted) const noexcept {
+    Extent extent{Extent::Kind::data, entry.offset() + piece.offset, piece.length};
+    if (piece.length < wanted) extend_data(piece, wanted, extent);
+    return extent;
+  }
+  void extend_data(const Piece& piece, std::uint64_t wanted, Extent& extent) const noexcept;
+  Extent empty_from(const Piece& piece, std::uint64_t wanted, Extent::Kind kind) const noexcept;
+  bool find_partial(const Piece& piece, const TablePage& page, BatEntry entry,
+                    Extent& extent) const noexcept;
+  Extent partial_from(const Piece& piece, BatEntry entry, const Bits& bits) const noexcept;
+
   // Reading (engine.cpp).
-  Extent locate_data(const Piece& piece, BatEntry entry, std::uint64_t wanted) noexcept;
-  Extent locate_empty(const Piece& piece, std::uint64_t wanted, Extent::Kind kind) noexcept;
   Step<Extent> locate_partial(const Piece& piece, BatEntry entry) noexcept;
 
   // Writing (engine_place.cpp).
@@ -119,6 +160,8 @@ class Engine final : public ImageLayer {
   bool note_written_piece(const Piece& piece, FileOffset data) noexcept;
   bool block_is_full(const Piece& piece, const Bits& bits) const noexcept;
   void retry_late_bits() noexcept;
+  /// Before a change of a table becomes visible.
+  void unsettle() noexcept;
 
   // Clearing (engine_clear.cpp).
   Cleared clear_whole(const Piece& piece, TablePage& page, BatEntry entry, ClearKind kind) noexcept;
@@ -128,7 +171,10 @@ class Engine final : public ImageLayer {
   // Durability (engine_flush.cpp).
   Step<Ok> settle_late_bits() noexcept;
   Step<Ok> flush_to(FlushTicket& ticket) noexcept;
-  std::uint64_t oldest_serial() const noexcept;
+  /// What the journal has just answered. Any call that may have begun or ended a group, or
+  /// failed, goes through here before its command is issued.
+  Step<Ok> noted(Step<Ok> step) noexcept;
+  void publish_state() noexcept;
   std::uint64_t closed_size() const noexcept;
 
   ParsedImage image_;
@@ -139,31 +185,40 @@ class Engine final : public ImageLayer {
   unsigned sector_shift_;
   unsigned ratio_shift_;
 
-  TableCache cache_;
+  std::uint64_t bat_page_count_;
+  std::unique_ptr<PageHome[]> bat_pages_;
+  std::unique_ptr<std::atomic<bool>[]> bat_holes_;
+  // By chunk, made when first needed, and kept; null in images without a parent.
+  std::unique_ptr<std::atomic<BitmapHomes*>[]> bitmap_pages_;
+
+  // What other threads ask about; stored only when it changes.
+  struct alignas(64) Shared {
+    std::atomic<bool> may_overwrite{false};  // the header says so, and nothing has failed
+    std::atomic<bool> settled{true};         // all that tables say is durable
+    std::atomic<bool> late{false};           // late_bits_ has something
+    std::atomic<bool> data_written{false};   // since the last commit began
+  };
+  Shared shared_;
+
+  // From here on the owner's alone, and on other cache lines.
+  alignas(64) TableCache cache_;
   Space space_;
   Journal journal_;
 
-  std::unique_ptr<PageHome[]> bat_pages_;
-  std::uint64_t bat_page_count_;
-  std::vector<bool> bat_holes_;    // nothing but zeros in the file
   std::vector<bool> bat_claimed_;  // judged once: its space is in the map
   std::uint64_t claim_cursor_ = 0;
   std::uint64_t present_blocks_ = 0;
   // Stands in memory, never in the file, for an entry that broke a rule when it was loaded.
   static constexpr std::uint64_t kBadEntry = 4;
-  static constexpr std::uint64_t kBitmapPages = kBitmapBlockBytes / kTablePageBytes;
-  std::vector<std::unique_ptr<std::array<PageHome, kBitmapPages>>> bitmap_pages_;  // by chunk
+  std::vector<std::unique_ptr<BitmapHomes>> bitmap_homes_;  // what bitmap_pages_ points to
 
   std::map<std::uint64_t, Error> bad_entries_;  // the first kMostBadEntries
   std::optional<Error> damage_;
 
-  bool data_written_ = false;  // since the last commit began
+  std::uint64_t noted_group_ = 1;  // the open one when noted() last looked
+  bool closing_ = false;
   std::vector<LateBits> late_bits_;
-
-  OperationTicket* oldest_ = nullptr;
-  OperationTicket* newest_ = nullptr;
-  std::size_t operations_ = 0;
-  std::uint64_t serial_ = 0;
+  ActiveOperations operations_;
 };
 
 }  // namespace openvhd::vhdx

@@ -60,7 +60,7 @@ LayerInfo Engine::info() const {
 Result<BlockCounts> Engine::count_blocks(File& file, std::uint64_t max_table_bytes) {
   std::uint64_t to_read = 0;
   for (std::uint64_t page = 0; page < bat_page_count_; ++page) {
-    if (!bat_holes_[page] && bat_pages_[page].load() == nullptr) to_read += kTablePageBytes;
+    if (!is_hole(page) && bat_pages_[page].load() == nullptr) to_read += kTablePageBytes;
   }
   if (to_read > max_table_bytes) {
     return Error{.code = Errc::out_of_range, .what = "counting blocks would read too much"};
@@ -70,7 +70,7 @@ Result<BlockCounts> Engine::count_blocks(File& file, std::uint64_t max_table_byt
   std::uint64_t seen = 0;
   std::vector<Le64> words(kTablePageWords);
   for (std::uint64_t page = 0; page < bat_page_count_; ++page) {
-    if (bat_holes_[page]) continue;
+    if (is_hole(page)) continue;
     const TablePage* loaded = bat_pages_[page].load();
     if (loaded == nullptr) {
       OVHD_CHECK(file.read_exact(bat_page_at(page), std::as_writable_bytes(std::span{words}),

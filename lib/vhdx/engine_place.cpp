@@ -13,26 +13,26 @@ std::optional<Error> Engine::refusal() noexcept {
 
 Step<Ok> Engine::ready_to_overwrite() noexcept {
   if (const auto reason = refusal()) return *reason;
-  if (journal_.writing()) return Ok{};
+  if (journal_.writing()) {
+    publish_state();
+    return Ok{};
+  }
   // Two owners of one place, or an entry over metadata, may be anywhere in the table: an image
   // that breaks such a rule is refused before a byte of it changes.
   cache_.begin_call();
   OVHD_STEP_DONE(claim_all());
   if (damage_) return *damage_;
-  return journal_.begin();
+  return noted(journal_.begin());
 }
 
 Step<Ok> Engine::ready_to_change_tables() noexcept {
-  if (!journal_.logging()) OVHD_STEP_DONE(journal_.start_log());
+  if (!journal_.logging()) OVHD_STEP_DONE(noted(journal_.start_log()));
   OVHD_STEP_DONE(claim_all());
   if (damage_) return *damage_;
   if (cache_.crowded()) {
     // A group is about to be taken, and a flush may be waiting for it: it must be whole.
     OVHD_STEP_DONE(settle_late_bits());
-    const std::uint64_t group = journal_.open_group();
-    auto step = journal_.relieve();
-    if (journal_.open_group() != group) data_written_ = false;
-    if (step.index() != 0) return step;
+    OVHD_STEP_DONE(noted(journal_.relieve()));
   }
   return Ok{};
 }
@@ -47,7 +47,7 @@ Step<Extent> Engine::place(VirtualOffset at, std::uint64_t length) noexcept {
   }
   BatEntry entry = entry_in(*page, piece.index);
   if (entry.payload_state() == PayloadState::fully_present) {
-    return locate_data(piece, entry, length);
+    return data_from(piece, entry, length);
   }
   cache_.begin_call();
   OVHD_STEP_DONE(ready_to_change_tables());
@@ -56,7 +56,7 @@ Step<Extent> Engine::place(VirtualOffset at, std::uint64_t length) noexcept {
   entry = entry_in(*page, piece.index);
   switch (entry.payload_state()) {
     case PayloadState::fully_present:
-      return locate_data(piece, entry, length);
+      return data_from(piece, entry, length);
     case PayloadState::partially_present: {
       // In memory before the data is written, so that wrote() has where to note it.
       OVHD_STEP_DONE(load_bits(piece));
@@ -77,7 +77,7 @@ Step<Extent> Engine::allocate(const Piece& piece, TablePage& page, BatEntry entr
   if (partial) OVHD_STEP_DONE(prepare_bitmap(piece));
   OVHD_STEP(const FileOffset at, space_.take(image_.geometry.block_size, space_still_needed()));
   if (const auto anchor = soft_anchor(entry, image_.entry_rules(space_.file_bytes()))) {
-    space_.free_avoided(*anchor, image_.geometry.block_size, journal_.open_group(), serial_);
+    space_.free_avoided(*anchor, block_bytes(), journal_.open_group(), operations_.latest());
   }
   const auto state = partial ? PayloadState::partially_present : PayloadState::fully_present;
   put_entry(page, piece.index, BatEntry::make(state, at));
@@ -120,8 +120,11 @@ std::uint64_t Engine::space_still_needed() const noexcept {
 }
 
 void Engine::wrote(VirtualOffset at, const Extent& placed) noexcept {
-  data_written_ = true;
+  overwritten();
   if (!image_.has_parent || note_written(at, placed)) return;
+  // Before the caller says that it is written: from then on nobody may find the bits as they are.
+  unsettle();
+  shared_.late.store(true, std::memory_order_release);
   late_bits_.push_back({at, placed});
 }
 
@@ -142,7 +145,7 @@ bool Engine::note_written_piece(const Piece& piece, FileOffset data) noexcept {
   if (entry.payload_state() != PayloadState::partially_present) return true;
   if (entry.offset() + piece.offset != data) return true;
   const BatEntry full = BatEntry::make(PayloadState::fully_present, entry.offset());
-  if (piece.whole) {
+  if (is_whole(piece)) {
     put_entry(*table, piece.index, full);
     return true;
   }
@@ -167,6 +170,15 @@ bool Engine::block_is_full(const Piece& piece, const Bits& bits) const noexcept 
 void Engine::retry_late_bits() noexcept {
   std::erase_if(late_bits_,
                 [this](const LateBits& late) { return note_written(late.at, late.placed); });
+  if (late_bits_.empty() && shared_.late.load(std::memory_order_relaxed)) {
+    shared_.late.store(false, std::memory_order_release);
+  }
+}
+
+void Engine::unsettle() noexcept {
+  if (!shared_.settled.load(std::memory_order_relaxed)) return;
+  // The change that follows is a release: who sees it sees this.
+  shared_.settled.store(false, std::memory_order_relaxed);
 }
 
 }  // namespace openvhd::vhdx

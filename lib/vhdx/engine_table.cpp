@@ -14,16 +14,6 @@ constexpr std::uint64_t kBitsPerPage = kTablePageBytes * 8;
 
 }  // namespace
 
-Engine::Piece Engine::piece_of(VirtualOffset at, std::uint64_t length) const noexcept {
-  Piece piece;
-  piece.block = at.value >> block_shift_;
-  piece.index = piece.block + (piece.block >> ratio_shift_);
-  piece.offset = at.value & (image_.geometry.block_size - 1);
-  piece.length = std::min(length, image_.geometry.block_size - piece.offset);
-  piece.whole = piece.offset == 0 && piece.length == block_bytes_in_disk(piece.block);
-  return piece;
-}
-
 std::uint64_t Engine::block_bytes_in_disk(std::uint64_t block) const noexcept {
   return std::min(image_.geometry.block_size,
                   image_.geometry.virtual_size - (block << block_shift_));
@@ -36,24 +26,22 @@ Step<TablePage*> Engine::bat_page(std::uint64_t index) noexcept {
 
 Step<TablePage*> Engine::bat_page_to_change(std::uint64_t index) noexcept {
   const std::uint64_t page = index / kTablePageWords;
-  if (!bat_holes_[page]) return bat_page(index);
+  if (!is_hole(page)) return bat_page(index);
   TablePage* zeros = cache_.make_zero(bat_pages_[page], bat_page_at(page));
   if (zeros == nullptr) return Wait{};
   return zeros;
 }
 
-BatEntry Engine::entry_in(const TablePage& page, std::uint64_t index) noexcept {
-  const TableWord& word = page.words[index % kTablePageWords];
-  return {table_order(word.load(std::memory_order_acquire))};
-}
-
 void Engine::put_entry(TablePage& page, std::uint64_t index, BatEntry entry) noexcept {
+  unsettle();
   const std::uint64_t word = index % kTablePageWords;
   page.words[word].store(table_order(entry.raw), std::memory_order_release);
   cache_.mark_dirty(page, word);
   // No longer a hole, and all that it holds came from Space: nothing to claim when it is loaded.
-  bat_holes_[index / kTablePageWords] = false;
-  bat_claimed_[index / kTablePageWords] = true;
+  // The page is dirty: whoever does not find it in memory, once it has left, sees this.
+  const std::uint64_t number = index / kTablePageWords;
+  if (is_hole(number)) bat_holes_[number].store(false, std::memory_order_release);
+  bat_claimed_[number] = true;
 }
 
 void Engine::judge_bat_page(TablePage& page) noexcept {
@@ -111,6 +99,7 @@ void Engine::keep_bad_entry(TablePage& page, std::uint64_t index, const Error& e
   page.words[index % kTablePageWords].store(table_order(kBadEntry), std::memory_order_release);
   if (bad_entries_.size() < kMostBadEntries) bad_entries_.try_emplace(index, error);
   if (!damage_) damage_ = error;
+  publish_state();
 }
 
 Error Engine::bad_entry(std::uint64_t index) const noexcept {
@@ -124,16 +113,19 @@ Error Engine::bad_entry(std::uint64_t index) const noexcept {
 
 Step<Ok> Engine::claim_all() noexcept {
   for (; claim_cursor_ < bat_page_count_; ++claim_cursor_) {
-    if (bat_holes_[claim_cursor_] || bat_claimed_[claim_cursor_]) continue;
+    if (is_hole(claim_cursor_) || bat_claimed_[claim_cursor_]) continue;
     OVHD_STEP_DONE(cache_.get(bat_pages_[claim_cursor_], bat_page_at(claim_cursor_), false));
   }
   return Ok{};
 }
 
 PageHome& Engine::bitmap_home(std::uint64_t chunk, std::uint64_t page) {
-  auto& pages = bitmap_pages_[chunk];
-  if (!pages) pages = std::make_unique<std::array<PageHome, kBitmapPages>>();
-  return (*pages)[page];
+  std::atomic<BitmapHomes*>& pages = bitmap_pages_[chunk];
+  if (pages.load(std::memory_order_relaxed) == nullptr) {
+    bitmap_homes_.push_back(std::make_unique<BitmapHomes>());
+    pages.store(bitmap_homes_.back().get(), std::memory_order_release);
+  }
+  return (*pages.load(std::memory_order_relaxed))[page];
 }
 
 Engine::Bits Engine::bits_of_piece(const Piece& piece) const noexcept {
@@ -150,7 +142,7 @@ Step<Engine::Bits> Engine::load_bits(const Piece& piece) noexcept {
   const std::uint64_t chunk = piece.block >> ratio_shift_;
   const std::uint64_t index = bitmap_index(chunk, image_.counts.chunk_ratio);
   BatEntry entry;
-  if (!bat_holes_[index / kTablePageWords]) {
+  if (!is_hole(index / kTablePageWords)) {
     OVHD_STEP(const TablePage* table, bat_page(index));
     entry = entry_in(*table, index);
   }
@@ -173,6 +165,7 @@ Engine::Bits Engine::bits_in_memory(const Piece& piece) noexcept {
 }
 
 void Engine::change_bits(const Bits& bits, bool value) noexcept {
+  unsettle();
   if (!put_bits(bits.page->words, bits.first, bits.count, value)) return;
   constexpr std::uint64_t kSectorWords = kLogSectorBytes / sizeof(TableWord);
   const std::uint64_t last = (bits.first + bits.count - 1) / 64;

@@ -65,6 +65,7 @@ class Journal {
 
   /// Why nothing can be changed any more: the reason itself for the first who asks.
   std::optional<Error> refusal() noexcept;
+  bool failed() const noexcept { return poison_.has_value(); }
   bool closed() const noexcept { return closed_; }
 
  private:

@@ -1,0 +1,159 @@
+// What any thread may ask of an Engine, beside the owner that changes it: look-ups in memory, and
+// the end of overwrites. What makes it right:
+//
+// One entry. A page is reached through its home by an acquire load, and its words are atomics. A
+// page that has left the cache keeps its bytes until the look-up has ended (TableCache), so an
+// entry in it is what it was when the look-up had begun: old, as for any read beside a change. What
+// completed before the look-up began is seen: the owner stored it before it said so.
+//
+// Its space. A block that is cleared or replaced meanwhile gives up its space, which is neither
+// used nor punched before every transfer of a reader that began earlier has ended
+// (ActiveOperations).
+//
+// Holes. A page that is no longer a hole became dirty before that, so it cannot leave the cache
+// before is_hole() says false. Whoever finds no page, and then a hole, looked before the first
+// entry of the page was made.
+//
+// PARTIALLY_PRESENT: see find_partial().
+#include "vhdx/engine_impl.hpp"
+
+namespace openvhd::vhdx {
+namespace {
+
+// How many table entries one answer looks at, so that no call takes long.
+constexpr unsigned kMostEntriesPerAnswer = 16384;
+
+}  // namespace
+
+void Engine::share(Readers& readers) noexcept {
+  operations_.watch(readers);
+  cache_.share(readers);
+}
+
+bool Engine::find(VirtualOffset at, std::uint64_t length, Extent& extent) noexcept {
+  const Piece piece = piece_of(at, length);
+  const std::uint64_t number = piece.index / kTablePageWords;
+  const TablePage* const page = TableCache::in_memory(bat_pages_[number]);
+  if (page == nullptr) {
+    if (!is_hole(number)) return false;
+    extent = empty_from(piece, length, Extent::Kind::absent);
+    return true;
+  }
+  const BatEntry entry = entry_in(*page, piece.index);
+  switch (entry.payload_state()) {
+    case PayloadState::fully_present:
+      extent = data_from(piece, entry, length);
+      return true;
+    case PayloadState::partially_present:
+      return find_partial(piece, *page, entry, extent);
+    case PayloadState::not_present:
+      extent = empty_from(piece, length, Extent::Kind::absent);
+      return true;
+    case PayloadState::undefined:
+    case PayloadState::zero:
+    case PayloadState::unmapped:
+      extent = empty_from(piece, length, Extent::Kind::zero);
+      return true;
+  }
+  return false;
+}
+
+// A block that is being moved (compaction, not there yet) must not be overwritten where it was:
+// its mover has to take it out of may_overwrite, and wait for transfers, before it copies.
+bool Engine::find_writable(VirtualOffset at, std::uint64_t length, Extent& extent) noexcept {
+  if (!shared_.may_overwrite.load(std::memory_order_acquire)) return false;
+  const Piece piece = piece_of(at, length);
+  const TablePage* const page = TableCache::in_memory(bat_pages_[piece.index / kTablePageWords]);
+  if (page == nullptr) return false;
+  const BatEntry entry = entry_in(*page, piece.index);
+  if (entry.payload_state() != PayloadState::fully_present) return false;
+  extent = data_from(piece, entry, length);
+  return true;
+}
+
+void Engine::overwritten() noexcept {
+  // After the write on the host; noted() has the other half.
+  std::atomic_thread_fence(std::memory_order_seq_cst);
+  if (shared_.data_written.load(std::memory_order_relaxed)) return;
+  shared_.data_written.store(true, std::memory_order_release);
+}
+
+bool Engine::settled() const noexcept { return shared_.settled.load(std::memory_order_acquire); }
+
+void Engine::extend_data(const Piece& piece, std::uint64_t wanted, Extent& extent) const noexcept {
+  std::uint64_t block = piece.block;
+  for (unsigned looked = 0; extent.length < wanted && looked < kMostEntriesPerAnswer; ++looked) {
+    ++block;
+    const std::uint64_t index = block + (block >> ratio_shift_);
+    const TablePage* page = TableCache::in_memory(bat_pages_[index / kTablePageWords]);
+    if (page == nullptr) return;
+    const BatEntry next = entry_in(*page, index);
+    if (next.payload_state() != PayloadState::fully_present) return;
+    if (next.offset() != extent.at + extent.length) return;
+    extent.length += std::min(block_bytes(), wanted - extent.length);
+  }
+}
+
+Extent Engine::empty_from(const Piece& piece, std::uint64_t wanted,
+                          Extent::Kind kind) const noexcept {
+  const std::uint64_t ratio = image_.counts.chunk_ratio;
+  const std::uint64_t start = (piece.block << block_shift_) + piece.offset;
+  const std::uint64_t end_block = div_ceil(start + wanted, block_bytes());
+  // The first block is known. It is not looked at again: it may have changed since.
+  std::uint64_t block = piece.block + 1;
+  for (unsigned looked = 0; block < end_block && looked < kMostEntriesPerAnswer; ++looked) {
+    const std::uint64_t index = block + (block >> ratio_shift_);
+    const std::uint64_t number = index / kTablePageWords;
+    const TablePage* page = TableCache::in_memory(bat_pages_[number]);
+    if (page == nullptr) {
+      if (kind != Extent::Kind::absent || !is_hole(number)) break;
+      block = block_of_index((number + 1) * kTablePageWords, ratio);
+      continue;
+    }
+    const unsigned state = entry_in(*page, index).state_bits();
+    const bool alike = kind == Extent::Kind::absent ? state == 0 : state >= 1 && state <= 3;
+    if (!alike) break;
+    ++block;
+  }
+  const std::uint64_t end = std::min(start + wanted, block << block_shift_);
+  return {.kind = kind, .at = {}, .length = end - start};
+}
+
+// What a look-up combines here, in the order in which it looks: an entry, whether bits are late,
+// bits, and the entry again. In one life of a block, from the allocation that made it PARTIALLY to
+// the change that ends that, bits go from clear to set alone, each after its data was written; a
+// bit that is still clear is the old data of a write that has not completed.
+//  - Bits of another life: they are cleared before the entry names the block, and an entry changes
+//    before the next life clears and sets them. Bits are acquired, so a look-up that saw bits of a
+//    later life sees another entry, or another page in the home, the second time.
+//  - The same entry again is the same life: the space that it names is not used again while the
+//    transfer that this look-up belongs to lasts, so no second life can have it.
+//  - A whole block that was written becomes FULLY with its bits left clear: the second look.
+//  - Bits that are late: the data is written, and the bits are not set because their page, or the
+//    table's, is not in memory. `late` says so before the write is said to be complete, until they
+//    are set. Hence it is asked before the bits.
+//  - A bitmap page that left the cache: its bits are as old as the look-up.
+//  - The place of a sector bitmap block: it is given once, and never changes. (Compaction will.)
+bool Engine::find_partial(const Piece& piece, const TablePage& page, BatEntry entry,
+                          Extent& extent) const noexcept {
+  if (shared_.late.load(std::memory_order_acquire)) return false;
+  BitmapHomes* const homes =
+      bitmap_pages_[piece.block >> ratio_shift_].load(std::memory_order_acquire);
+  if (homes == nullptr) return false;
+  Bits bits = bits_of_piece(piece);
+  bits.page = TableCache::in_memory((*homes)[bits.page_in_block]);
+  if (bits.page == nullptr) return false;
+  extent = partial_from(piece, entry, bits);
+  const PageHome& home = bat_pages_[piece.index / kTablePageWords];
+  return home.load(std::memory_order_acquire) == &page &&
+         entry_in(page, piece.index).raw == entry.raw;
+}
+
+Extent Engine::partial_from(const Piece& piece, BatEntry entry, const Bits& bits) const noexcept {
+  const BitRun run = bit_run(bits.page->words, bits.first, bits.count);
+  return {.kind = run.set ? Extent::Kind::data : Extent::Kind::absent,
+          .at = run.set ? entry.offset() + piece.offset : FileOffset{},
+          .length = run.length << sector_shift_};
+}
+
+}  // namespace openvhd::vhdx
