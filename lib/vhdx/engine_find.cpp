@@ -30,7 +30,20 @@ void Engine::share(Readers& readers) noexcept {
   cache_.share(readers);
 }
 
+// The hot path, alone: what it does not need, it does not make room for.
 bool Engine::find(VirtualOffset at, std::uint64_t length, Extent& extent) noexcept {
+  const Piece piece = piece_of(at, length);
+  const TablePage* const page = TableCache::in_memory(bat_pages_[piece.index / kTablePageWords]);
+  if (page == nullptr) return find_elsewhere(at, length, extent);
+  const BatEntry entry = entry_in(*page, piece.index);
+  if (entry.payload_state() != PayloadState::fully_present) {
+    return find_elsewhere(at, length, extent);
+  }
+  put_data(piece, entry, length, extent);
+  return true;
+}
+
+bool Engine::find_elsewhere(VirtualOffset at, std::uint64_t length, Extent& extent) const noexcept {
   const Piece piece = piece_of(at, length);
   const std::uint64_t number = piece.index / kTablePageWords;
   const TablePage* const page = TableCache::in_memory(bat_pages_[number]);
@@ -42,7 +55,7 @@ bool Engine::find(VirtualOffset at, std::uint64_t length, Extent& extent) noexce
   const BatEntry entry = entry_in(*page, piece.index);
   switch (entry.payload_state()) {
     case PayloadState::fully_present:
-      extent = data_from(piece, entry, length);
+      put_data(piece, entry, length, extent);
       return true;
     case PayloadState::partially_present:
       return find_partial(piece, *page, entry, extent);
@@ -67,7 +80,7 @@ bool Engine::find_writable(VirtualOffset at, std::uint64_t length, Extent& exten
   if (page == nullptr) return false;
   const BatEntry entry = entry_in(*page, piece.index);
   if (entry.payload_state() != PayloadState::fully_present) return false;
-  extent = data_from(piece, entry, length);
+  put_data(piece, entry, length, extent);
   return true;
 }
 
@@ -80,8 +93,7 @@ void Engine::overwritten() noexcept {
 
 bool Engine::settled() const noexcept { return shared_.settled.load(std::memory_order_acquire); }
 
-void Engine::extend_data(const Piece& piece, std::uint64_t wanted, Extent& extent) const noexcept {
-  std::uint64_t block = piece.block;
+void Engine::extend_data(std::uint64_t block, std::uint64_t wanted, Extent& extent) const noexcept {
   for (unsigned looked = 0; extent.length < wanted && looked < kMostEntriesPerAnswer; ++looked) {
     ++block;
     const std::uint64_t index = block + (block >> ratio_shift_);

@@ -135,12 +135,13 @@ class Engine final : public ImageLayer {
   void change_bits(const Bits& bits, bool value) noexcept;
 
   // Finding in memory, on any thread (engine_find.cpp).
-  Extent data_from(const Piece& piece, BatEntry entry, std::uint64_t wanted) const noexcept {
-    Extent extent{Extent::Kind::data, entry.offset() + piece.offset, piece.length};
-    if (piece.length < wanted) extend_data(piece, wanted, extent);
-    return extent;
+  void put_data(const Piece& piece, BatEntry entry, std::uint64_t wanted,
+                Extent& extent) const noexcept {
+    extent = {Extent::Kind::data, entry.offset() + piece.offset, piece.length};
+    if (piece.length < wanted) extend_data(piece.block, wanted, extent);
   }
-  void extend_data(const Piece& piece, std::uint64_t wanted, Extent& extent) const noexcept;
+  void extend_data(std::uint64_t block, std::uint64_t wanted, Extent& extent) const noexcept;
+  bool find_elsewhere(VirtualOffset at, std::uint64_t length, Extent& extent) const noexcept;
   Extent empty_from(const Piece& piece, std::uint64_t wanted, Extent::Kind kind) const noexcept;
   bool find_partial(const Piece& piece, const TablePage& page, BatEntry entry,
                     Extent& extent) const noexcept;

@@ -46,8 +46,10 @@ Step<Extent> Engine::place(VirtualOffset at, std::uint64_t length) noexcept {
     OVHD_STEP(page, bat_page_to_change(piece.index));
   }
   BatEntry entry = entry_in(*page, piece.index);
+  Extent extent;
   if (entry.payload_state() == PayloadState::fully_present) {
-    return data_from(piece, entry, length);
+    put_data(piece, entry, length, extent);
+    return extent;
   }
   cache_.begin_call();
   OVHD_STEP_DONE(ready_to_change_tables());
@@ -56,7 +58,8 @@ Step<Extent> Engine::place(VirtualOffset at, std::uint64_t length) noexcept {
   entry = entry_in(*page, piece.index);
   switch (entry.payload_state()) {
     case PayloadState::fully_present:
-      return data_from(piece, entry, length);
+      put_data(piece, entry, length, extent);
+      return extent;
     case PayloadState::partially_present: {
       // In memory before the data is written, so that wrote() has where to note it.
       OVHD_STEP_DONE(load_bits(piece));
