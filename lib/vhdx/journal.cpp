@@ -99,7 +99,12 @@ Step<Ok> Journal::drive() noexcept {
     if (const auto error = refusal()) return *error;
     if (stage_ == Stage::idle) return Ok{};
     bool waiting = false;
-    for (std::size_t i = 0; i < transfers_.size(); ++i) {
+    // What is done is not looked at again: writing in place takes up to thousands of these.
+    while (first_open_ < transfers_.size() &&
+           transfers_[first_open_].state() == Transfer::State::done) {
+      ++first_open_;
+    }
+    for (std::size_t i = first_open_; i < transfers_.size(); ++i) {
       if (transfers_[i].state() == Transfer::State::ready) {
         return transfers_[i].start(make_token(TokenKind::journal, i));
       }
@@ -286,6 +291,7 @@ void Journal::start_close(std::uint64_t file_bytes) noexcept {
 void Journal::enter(Stage stage) noexcept {
   stage_ = stage;
   transfers_.clear();
+  first_open_ = 0;
 }
 
 void Journal::enter_fence(Stage stage) noexcept {

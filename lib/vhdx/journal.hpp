@@ -149,6 +149,7 @@ class Journal {
 
   Stage stage_ = Stage::idle;
   std::vector<Transfer> transfers_;
+  std::size_t first_open_ = 0;  // transfers before it are done
   Sector fence_{};
   Sector header_block_{};
   std::optional<Error> failure_;  // the reason, until somebody has been told
