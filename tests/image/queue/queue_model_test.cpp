@@ -49,7 +49,7 @@ constexpr std::array kKinds = {
 
 unsigned operations_per_thread() {
   const char* const set = std::getenv("OPENVHD_QUEUE_OPERATIONS");
-  return set != nullptr ? static_cast<unsigned>(std::atoi(set)) : 1500;
+  return set != nullptr ? static_cast<unsigned>(std::atoi(set)) : 500;
 }
 
 /// What every stamp of the disk holds. Each is touched by one thread.
