@@ -35,7 +35,7 @@ struct Job {
   std::span<const iovec> buffers{};       ///< read, write.
   MapEntry entry{};                       ///< map: the answer.
   void (*call)(Job&) noexcept = nullptr;  ///< call: runs between operations.
-  void* context = nullptr;                ///< For `call`.
+  void* context = nullptr;                ///< The caller's.
 
   JobSink* sink = nullptr;
   Status status{Ok{}};

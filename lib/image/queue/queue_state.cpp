@@ -86,18 +86,9 @@ std::optional<Error> QueueState::refusal(const IoRequest& request, std::uint64_t
 
 QueueState::Request& QueueState::begin(IoRequest& caller, Job::Kind kind,
                                        std::uint64_t length) noexcept {
-  auto* const request = ::new (static_cast<void*>(caller.state_.data())) Request;
-  request->kind = kind;
-  request->durable = caller.durable;
-  request->at = caller.at;
-  request->length = length;
-  request->buffers = caller.buffers;
-  request->sink = this;
-  request->caller = &caller;
   if (!clock_fresh_) refresh_clock();
-  request->start_ns = now_ns_;
   ++under_way_;
-  return *request;
+  return *::new (static_cast<void*>(caller.state_.data())) Request{caller, kind, length, now_ns_};
 }
 
 Status QueueState::read(IoRequest& caller) noexcept {
@@ -106,7 +97,6 @@ Status QueueState::read(IoRequest& caller) noexcept {
     return *refused;
   if (length > kMostBytes) return too_long();
   Request& request = begin(caller, Job::Kind::read, length);
-  request.durable = false;
   if (!ring_ || !read_mapped(request)) to_owner(request);
   return Ok{};
 }
@@ -130,22 +120,21 @@ Status QueueState::clear(IoRequest& caller, Job::Kind kind) noexcept {
 Status QueueState::flush(IoRequest& caller) noexcept {
   caller.at = {};
   if (const auto refused = refusal(caller, 0, true)) return *refused;
-  Request& request = begin(caller, Job::Kind::flush, 0);
-  request.durable = false;
-  to_owner(request);
+  to_owner(begin(caller, Job::Kind::flush, 0));
   return Ok{};
 }
 
 bool QueueState::read_mapped(Request& request) noexcept {
   if (request.length == 0) return false;
-  request.side = slot_->begin();
+  request.side = static_cast<std::uint8_t>(slot_->begin());
   Found found;
-  const bool whole = finder_->find(request.at, request.length, found) &&
+  const bool whole = finder_->find(request.caller->at, request.length, found) &&
                      found.extent.kind == Extent::Kind::data &&
                      found.extent.length == request.length && transfers_ < most_transfers_;
   if (whole && files_[found.layer].in_ring) [[likely]] {
     slot_->end_look_up();
-    transfer(request, found.layer, found.extent.at, request.buffers, request.caller->registered);
+    transfer(request, found.layer, found.extent.at, request.caller->buffers,
+             request.caller->registered);
     return true;
   }
   const bool begun = read_parts(request);
@@ -173,10 +162,11 @@ bool QueueState::read_parts(Request& request) noexcept {
   for (std::uint64_t done = 0; done < request.length;) {
     if (count == kMostParts) return false;
     Part& part = parts[count++];
-    if (!finder_->find(request.at + done, request.length - done, part.found)) return false;
+    if (!finder_->find(request.caller->at + done, request.length - done, part.found)) return false;
     if (part.found.extent.kind == Extent::Kind::data && !files_[part.found.layer].in_ring)
       return false;
-    const std::uint64_t covered = slice.cut(request.buffers, done, part.found.extent.length);
+    const std::uint64_t covered =
+        slice.cut(request.caller->buffers, done, part.found.extent.length);
     if (covered != part.found.extent.length) return false;
     part.first_piece = pieces;
     part.pieces = slice.pieces().size();
@@ -199,20 +189,20 @@ bool QueueState::read_parts(Request& request) noexcept {
 
 bool QueueState::write_mapped(Request& request) noexcept {
   if (request.length == 0) return false;
-  request.side = slot_->begin();
+  request.side = static_cast<std::uint8_t>(slot_->begin());
   Extent extent;
-  const bool whole = finder_->find_writable(request.at, request.length, extent) &&
+  const bool whole = finder_->find_writable(request.caller->at, request.length, extent) &&
                      extent.length == request.length && transfers_ < most_transfers_ &&
                      files_[0].in_ring;
   // Asked after the look-up: what it found is then known to be durable.
-  const bool settled = !request.durable || (whole && leaf_->settled());
+  const bool settled = !request.caller->durable || (whole && leaf_->settled());
   slot_->end_look_up();
   if (!whole || !settled) {
     slot_->end_transfer(request.side);
     return false;
   }
-  request.durable_here = request.durable;
-  transfer(request, 0, extent.at, request.buffers, request.caller->registered);
+  request.durable_here = request.caller->durable;
+  transfer(request, 0, extent.at, request.caller->buffers, request.caller->registered);
   return true;
 }
 
@@ -262,9 +252,20 @@ void QueueState::transferred(Request& request, std::int32_t result) noexcept {
 }
 
 void QueueState::to_owner(Request& request) noexcept {
-  request.next = nullptr;
-  (to_post_ == nullptr ? to_post_ : to_post_last_->next) = &request;
-  to_post_last_ = &request;
+  const IoRequest& caller = *request.caller;
+  const bool moves = request.kind == Job::Kind::read || request.kind == Job::Kind::write;
+  const bool lasts = request.kind != Job::Kind::read && request.kind != Job::Kind::flush;
+  Job& job = *::new (static_cast<void*>(&request.job)) Job{
+      .kind = request.kind,
+      .durable = lasts && caller.durable,
+      .at = caller.at,
+      .length = request.length,
+      .buffers = moves ? caller.buffers : std::span<const iovec>{},
+      .context = &request,
+      .sink = this,
+  };
+  (to_post_ == nullptr ? to_post_ : to_post_last_->next) = &job;
+  to_post_last_ = &job;
   ++with_owner_;
   ++statistics_.handed_over;
 }
@@ -325,14 +326,13 @@ void QueueState::sleep(Waiting how) noexcept {
 unsigned QueueState::harvest() noexcept {
   refresh_clock();
   const std::uint64_t before = completed_;
-  Job* ready = std::exchange(ready_, nullptr);
+  Request* ready = std::exchange(ready_, nullptr);
   if (ring_) {
     ring_->reap([this](void* tag, std::int32_t result) {
       transferred(*static_cast<Request*>(tag), result);
     });
   }
-  while (ready != nullptr)
-    complete(static_cast<Request&>(*std::exchange(ready, ready->next)), Ok{});
+  while (ready != nullptr) complete(*std::exchange(ready, ready->next), Ok{});
   take_finished();
   clock_fresh_ = false;
   return static_cast<unsigned>(completed_ - before);
@@ -351,9 +351,9 @@ void QueueState::take_finished() noexcept {
     job = next;
   }
   while (first != nullptr) {
-    auto& request = static_cast<Request&>(*std::exchange(first, first->next));
+    Job& done = *std::exchange(first, first->next);
     --with_owner_;
-    complete(request, request.status);
+    complete(*static_cast<Request*>(done.context), done.status);
   }
 }
 

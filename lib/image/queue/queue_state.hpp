@@ -45,20 +45,30 @@ class QueueState final : public JobSink {
   void ring() noexcept override;
 
  private:
-  /// In IoRequest::state_ while the request is under way.
-  struct Request : Job {
+  /// In IoRequest::state_ while the request is under way. What only the owner needs is made when
+  /// the request goes to it.
+  struct Request {
     static constexpr std::size_t kPieces = 12;
     IoRequest* caller = nullptr;
+    std::uint64_t length = 0;
     std::uint64_t start_ns = 0;
     std::uint64_t left = 0;     // bytes that the ring has not moved yet
     std::uint32_t pending = 0;  // transfers in the ring
-    unsigned side = 0;          // of Readers
+    Job::Kind kind{};
+    std::uint8_t side = 0;      // of Readers
     bool durable_here = false;  // the transfer itself makes it durable
     bool odd = false;           // something went otherwise than expected
+    Request* next = nullptr;    // of ready_
+    union {
+      Job job;
+    };
     std::array<iovec, kPieces> pieces;
+
+    Request(IoRequest& from, Job::Kind what, std::uint64_t bytes, std::uint64_t now) noexcept
+        : caller{&from}, length{bytes}, start_ns{now}, kind{what} {}
   };
   static_assert(sizeof(Request) <= sizeof(IoRequest::state_));
-  static_assert(std::is_trivially_destructible_v<Request>);
+  static_assert(std::is_trivially_destructible_v<Job>);
 
   /// A part of a read that one layer answers.
   struct Part {
@@ -114,7 +124,7 @@ class QueueState final : public JobSink {
   std::uint32_t with_owner_ = 0;
   Job* to_post_ = nullptr;  // a list, the first first
   Job* to_post_last_ = nullptr;
-  Job* ready_ = nullptr;  // a list of requests that needed no transfer
+  Request* ready_ = nullptr;  // a list of requests that needed no transfer
   std::uint64_t now_ns_ = 0;
   std::uint64_t completed_ = 0;
   bool clock_fresh_ = false;
