@@ -15,7 +15,7 @@ namespace openvhd::test {
 namespace {
 
 using Kind = IoCommand::Kind;
-constexpr std::uint64_t kBlock = 64 * 1024;
+constexpr std::uint64_t kBlock = std::uint64_t{64} * 1024;
 
 /// Blocks 0 and 1 are there; the next one makes the file grow.
 Store image_of(std::uint32_t type = 3) {

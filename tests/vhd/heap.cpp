@@ -3,7 +3,7 @@
 #include <malloc.h>
 
 // Theirs where a sanitizer brings an allocator of its own, null elsewhere.
-// NOLINTNEXTLINE(bugprone-reserved-identifier)
+// NOLINTNEXTLINE(bugprone-reserved-identifier,readability-identifier-naming)
 extern "C" [[gnu::weak]] std::size_t __sanitizer_get_current_allocated_bytes();
 
 namespace openvhd::test {
