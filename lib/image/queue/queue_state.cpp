@@ -45,7 +45,7 @@ QueueState::QueueState(Key, std::shared_ptr<DiskState> disk, std::uint32_t depth
 
 QueueState::~QueueState() {
   while (under_way_ > 0) wait();
-  ring_.reset();
+  // The owner may be about to wake this queue: afterwards it is not.
   if (slot_ != nullptr) disk_->leave_queue(*slot_);
 }
 
