@@ -68,7 +68,7 @@ class TableCache {
 
   /// The page behind `home` when it is in memory: the hot path. It stays until the next call
   /// that may load a page; for a reader on another thread, until its look-up ends. Any thread.
-  static TablePage* in_memory(PageHome& home) noexcept {
+  static TablePage* in_memory(const PageHome& home) noexcept {
     TablePage* page = home.load(std::memory_order_acquire);
     if (page != nullptr && !page->referenced.load(std::memory_order_relaxed)) {
       page->referenced.store(true, std::memory_order_relaxed);

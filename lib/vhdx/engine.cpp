@@ -45,16 +45,14 @@ Engine::Engine(ParsedImage image, File& file, const LayerOpenOptions& options, H
       sector_shift_{shift_of(image_.geometry.logical_sector_size)},
       ratio_shift_{shift_of(image_.counts.chunk_ratio)},
       bat_page_count_{div_ceil(image_.counts.entries, kTablePageWords)},
-      bat_pages_{std::make_unique<PageHome[]>(bat_page_count_)},
-      bat_holes_{std::make_unique<std::atomic<bool>[]>(bat_page_count_)},
+      bat_pages_(bat_page_count_),
+      bat_holes_(bat_page_count_),
+      bitmap_pages_(image_.has_parent ? image_.counts.bitmap_blocks : 0),
       cache_{options.table_cache_bytes},
       space_{file_bytes, image_.fixed},
       journal_{image_, cache_, space_, host} {
-  for (std::uint64_t page = 0; page < bat_page_count_; ++page) bat_holes_[page] = true;
+  for (std::atomic<bool>& hole : bat_holes_) hole = true;
   bat_claimed_.assign(bat_page_count_, false);
-  if (image_.has_parent) {
-    bitmap_pages_ = std::make_unique<std::atomic<BitmapHomes*>[]>(image_.counts.bitmap_blocks);
-  }
 }
 
 Status Engine::find_holes() noexcept {

@@ -187,10 +187,11 @@ class Engine final : public ImageLayer {
   unsigned ratio_shift_;
 
   std::uint64_t bat_page_count_;
-  std::unique_ptr<PageHome[]> bat_pages_;
-  std::unique_ptr<std::atomic<bool>[]> bat_holes_;
-  // By chunk, made when first needed, and kept; null in images without a parent.
-  std::unique_ptr<std::atomic<BitmapHomes*>[]> bitmap_pages_;
+  // None of these grows or shrinks.
+  std::vector<PageHome> bat_pages_;
+  std::vector<std::atomic<bool>> bat_holes_;
+  // By chunk, made when first needed, and kept; empty in images without a parent.
+  std::vector<std::atomic<BitmapHomes*>> bitmap_pages_;
 
   // What other threads ask about; stored only when it changes.
   struct alignas(64) Shared {
