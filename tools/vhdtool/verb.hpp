@@ -43,6 +43,7 @@ std::unique_ptr<Verb> compare_verb();
 std::unique_ptr<Verb> dump_verb();
 std::unique_ptr<Verb> replay_verb();
 std::unique_ptr<Verb> io_verb();
+std::unique_ptr<Verb> bench_verb();
 
 /// In the order in which the manual lists them.
 std::vector<std::unique_ptr<Verb>> all_verbs();

@@ -13,6 +13,7 @@ std::vector<std::unique_ptr<Verb>> all_verbs() {
   verbs.push_back(dump_verb());
   verbs.push_back(replay_verb());
   verbs.push_back(io_verb());
+  verbs.push_back(bench_verb());
   return verbs;
 }
 

@@ -1,0 +1,44 @@
+/// The work of `vhdtool bench`: requests through the queues of a disk, and what they took.
+#pragma once
+
+#include <cstdint>
+#include <openvhd/disk.hpp>
+#include <openvhd/queue.hpp>
+#include <optional>
+
+#include "bench_range.hpp"
+
+namespace vhdtool {
+
+enum class BenchMode : std::uint8_t { read, write, alloc, trim };
+
+struct BenchOptions {
+  BenchMode mode = BenchMode::read;
+  std::uint64_t block = 4096;          ///< Bytes of a request; for trim the unit of the range.
+  std::uint32_t depth = 32;            ///< Requests under way at once, in each queue.
+  std::uint32_t queues = 1;            ///< Each with a thread of its own.
+  std::uint64_t flush_every = 0;       ///< A flush behind so many requests of a queue; 0: none.
+  std::uint64_t seconds = 0;           ///< 0: no limit.
+  std::optional<std::uint64_t> count;  ///< Requests of all queues together.
+  std::uint64_t seed = 0;
+  bool sequential = false;
+  bool durable = false;     ///< Each write is durable when it completes.
+  bool registered = false;  ///< Buffers are made known to the kernel.
+};
+
+struct BenchResult {
+  double seconds = 0;  ///< From the first request until the last one was done.
+  std::uint64_t requests = 0;
+  bool exhausted = false;  ///< Ended because no unit was left.
+  const char* driver = "";
+  openvhd::QueueStatistics queues;  ///< Of all queues together.
+  openvhd::ImageStatistics image;   ///< What the run added.
+};
+
+/// Runs until the count, the time or the units are at an end, and waits for what is under way.
+/// The first request that fails ends the run with its error; SIGINT ends it with cancelled.
+/// `range` is not empty. Errors: as Queue.
+openvhd::Result<BenchResult> run_bench(openvhd::Disk& disk, const BenchRange& range,
+                                       const BenchOptions& options);
+
+}  // namespace vhdtool

@@ -1,0 +1,28 @@
+/// What `vhdtool bench` prints: pure functions from its figures to text and JSON.
+#pragma once
+
+#include <string>
+
+#include "bench_run.hpp"
+#include "json.hpp"
+
+namespace vhdtool {
+
+/// What was measured, beside the options.
+struct BenchSubject {
+  std::string file;
+  openvhd::Format format{};
+  openvhd::DiskType type{};
+  std::uint64_t virtual_size = 0;
+  std::uint64_t range_bytes = 0;  ///< That requests went to.
+  bool direct = true;
+};
+
+const char* bench_mode_name(BenchMode mode) noexcept;
+
+std::string bench_text(const BenchSubject& subject, const BenchOptions& options,
+                       const BenchResult& result);
+Json bench_json(const BenchSubject& subject, const BenchOptions& options,
+                const BenchResult& result);
+
+}  // namespace vhdtool

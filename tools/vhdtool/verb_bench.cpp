@@ -1,0 +1,275 @@
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <openvhd/disk.hpp>
+
+#include "bench_run.hpp"
+#include "console.hpp"
+#include "map_walk.hpp"
+#include "progress_bar.hpp"
+#include "report_bench.hpp"
+#include "shared_options.hpp"
+#include "verb.hpp"
+
+namespace vhdtool {
+namespace {
+
+using openvhd::Access;
+using openvhd::Errc;
+using openvhd::Error;
+using openvhd::MapEntry;
+
+enum class Where : std::uint8_t { stored, disk };
+
+constexpr std::uint64_t kMaxMemory = std::uint64_t{1} << 30;
+constexpr std::uint64_t kDefaultSeconds = 5;
+
+class Bench : public Verb {
+ public:
+  VerbText text() const override {
+    return {
+        .name = "bench",
+        .summary = "Measures how fast a disk answers.",
+        .description =
+            {"Sends requests of one size to FILE through queues, --depth of them at a time in "
+             "each, and tells how many were answered per second, how long they took, and what "
+             "they cost: system calls, transfers, commits and syncs. Each queue has a thread of "
+             "its own. Ends after --time or --count; without either after 5 seconds.",
+             "The modes: read and write go to random places among what FILE stores, or with "
+             "--range disk anywhere; alloc writes one request into each block that is not "
+             "stored; trim gives stored blocks back, each as a whole. With --sequential they go "
+             "through the disk in order. Files are opened with direct I/O unless --cached is "
+             "given.",
+             "All modes but read destroy what FILE holds, and are refused without --destroy."},
+        .examples = {
+            {"vhdtool bench disk.vhdx", "4 KiB reads at random, 32 at a time."},
+            {"vhdtool bench disk.vhdx --raw", "The same from the file itself: the yardstick."},
+            {"vhdtool bench new.vhdx --mode alloc --depth 1 --flush-every 1 --destroy",
+             "Durable writes, each into a new block."}}};
+  }
+
+  void declare(Arguments& arguments) override {
+    arguments.positional({.name = "FILE", .help = "The image."}, file_into(file_));
+    declare_load(arguments);
+    declare_limits(arguments);
+    arguments.option({.name = "--destroy",
+                      .help = "What FILE holds may be lost: needed for every mode but read."},
+                     flag_into(destroy_));
+    arguments.option({.name = "--raw",
+                      .help = "The file itself is the disk, whatever is in it. With this nothing "
+                              "is written into a file that is an image."},
+                     flag_into(raw_));
+    arguments.option({.name = "--cached", .help = "Goes through the page cache."},
+                     flag_clears(open_.direct));
+    declare_format(arguments, open_.format);
+    declare_parents(arguments, open_.parents);
+    declare_json(arguments, json_);
+    open_.direct = true;
+  }
+
+  ExitCode run(Console& console) override {
+    if (json_) console.use_json();
+    if (const auto problem = settle(); !problem.empty()) return console.usage("bench: " + problem);
+    openvhd::OpenReport report;
+    open_.report = &report;
+    open_.access = options_.mode == BenchMode::read ? Access::read_only : Access::read_write;
+    if (raw_ && destroy_ && is_image())
+      return console.usage("bench: FILE is an image: --raw would write over its structures");
+    auto disk = openvhd::Disk::open(file_, open_);
+    if (!disk) return console.fail(failure_of(disk.error(), report, file_));
+    console.notes(report.notes);
+    return measure(console, *disk);
+  }
+
+ private:
+  void declare_load(Arguments& arguments);
+  void declare_limits(Arguments& arguments);
+  /// Takes over what was given. What is wrong with it, or empty.
+  std::string settle();
+  bool is_image() const;
+  ExitCode measure(Console& console, openvhd::Disk& disk);
+  openvhd::Result<BenchRange> find_range(openvhd::Disk& disk) const;
+  bool belongs(const MapEntry& entry) const noexcept;
+
+  std::string file_;
+  openvhd::OpenOptions open_;
+  BenchOptions options_;
+  std::optional<Where> where_;
+  std::optional<std::uint64_t> block_;
+  std::optional<std::uint64_t> depth_;
+  std::optional<std::uint64_t> queues_;
+  std::optional<std::uint64_t> flush_every_;
+  std::optional<std::uint64_t> seconds_;
+  std::optional<std::uint64_t> seed_;
+  bool destroy_ = false;
+  bool raw_ = false;
+  bool json_ = false;
+};
+
+void Bench::declare_load(Arguments& arguments) {
+  arguments.option(
+      {.name = "--mode", .value = "MODE", .help = "read, write, alloc or trim. read without it."},
+      choice_into(options_.mode,
+                  std::vector<std::pair<std::string, BenchMode>>{{"read", BenchMode::read},
+                                                                 {"write", BenchMode::write},
+                                                                 {"alloc", BenchMode::alloc},
+                                                                 {"trim", BenchMode::trim}}));
+  arguments.option({.name = "--block",
+                    .value = "SIZE",
+                    .help = "Bytes of a request, whole sectors. 4K without it; trim always takes "
+                            "the blocks of FILE."},
+                   size_into(block_));
+  arguments.option({.name = "--depth",
+                    .value = "N",
+                    .help = "Requests under way at once in each queue, 1 to 1024. 32 without it."},
+                   number_into(depth_));
+  arguments.option({.name = "--queues", .value = "N", .help = "1 to 64 queues. 1 without it."},
+                   number_into(queues_));
+  arguments.option({.name = "--range",
+                    .value = "WHERE",
+                    .help = "For read and write: stored, where FILE or a parent has data (for "
+                            "write: where FILE has), or disk. stored without it."},
+                   choice_into(where_, std::vector<std::pair<std::string, Where>>{
+                                           {"stored", Where::stored}, {"disk", Where::disk}}));
+  arguments.option({.name = "--sequential", .help = "In order, not at random."},
+                   flag_into(options_.sequential));
+  arguments.option({.name = "--flush-every",
+                    .value = "N",
+                    .help = "Sends a flush behind every N requests of a queue. Others go on "
+                            "meanwhile."},
+                   number_into(flush_every_));
+  arguments.option({.name = "--durable", .help = "Each write is durable when it completes."},
+                   flag_into(options_.durable));
+  arguments.option(
+      {.name = "--registered", .help = "Makes the buffers known to the kernel beforehand."},
+      flag_into(options_.registered));
+}
+
+void Bench::declare_limits(Arguments& arguments) {
+  arguments.option({.name = "--time", .value = "SECONDS", .help = "How long to go on."},
+                   number_into(seconds_));
+  arguments.option(
+      {.name = "--count", .value = "N", .help = "How many requests in all, flushes not counted."},
+      number_into(options_.count));
+  arguments.option(
+      {.name = "--seed", .value = "N", .help = "Another number gives other places. 0 without it."},
+      number_into(seed_));
+}
+
+std::string Bench::settle() {
+  const auto mode = options_.mode;
+  if (mode != BenchMode::read && !destroy_)
+    return fmt::format("--mode {} destroys what FILE holds: --destroy says that it may",
+                       bench_mode_name(mode));
+  if (raw_ && open_.format && *open_.format != openvhd::Format::raw)
+    return "--raw and another --format contradict each other";
+  if (raw_) open_.format = openvhd::Format::raw;
+  if (where_ && (mode == BenchMode::alloc || mode == BenchMode::trim))
+    return "--range is for read and write";
+  if (block_ && mode == BenchMode::trim) return "--block is not for trim";
+  if (options_.durable && mode != BenchMode::write && mode != BenchMode::alloc)
+    return "--durable is for writes";
+  if (flush_every_ && mode == BenchMode::read) return "--flush-every is not for read";
+  options_.block = block_.value_or(options_.block);
+  const auto depth = depth_.value_or(options_.depth);
+  const auto queues = queues_.value_or(options_.queues);
+  if (depth < 1 || depth > 1024) return "--depth is 1 to 1024";
+  if (queues < 1 || queues > 64) return "--queues is 1 to 64";
+  if (options_.block < 512 || options_.block > kMaxMemory / (depth * queues))
+    return "--block is 512 bytes at least, and all requests under way 1 GiB at most";
+  options_.depth = static_cast<std::uint32_t>(depth);
+  options_.queues = static_cast<std::uint32_t>(queues);
+  if (flush_every_ == 0 || seconds_ == 0 || options_.count == 0)
+    return "--flush-every, --time and --count are 1 at least";
+  if (seconds_ && *seconds_ > 86400) return "--time is a day at most";
+  options_.flush_every = flush_every_.value_or(0);
+  options_.seed = seed_.value_or(0);
+  options_.seconds = seconds_.value_or(options_.count ? 0 : kDefaultSeconds);
+  return {};
+}
+
+bool Bench::is_image() const {
+  openvhd::OpenOptions look;
+  look.access = Access::inspect;
+  look.parents.open_parents = false;
+  return openvhd::Disk::open(file_, look).has_value();
+}
+
+bool Bench::belongs(const MapEntry& entry) const noexcept {
+  const bool data = entry.kind == MapEntry::Kind::data;
+  const bool in_leaf = data && entry.layer == 0;
+  switch (options_.mode) {
+    case BenchMode::read:
+      return data;
+    case BenchMode::write:
+    case BenchMode::trim:
+      return in_leaf;
+    case BenchMode::alloc:
+      break;
+  }
+  return !in_leaf;
+}
+
+openvhd::Result<BenchRange> Bench::find_range(openvhd::Disk& disk) const {
+  const auto& geometry = disk.geometry();
+  const bool blocks = options_.mode == BenchMode::alloc || options_.mode == BenchMode::trim;
+  if (blocks && geometry.block_size == 0)
+    return Error{.code = Errc::invalid, .what = "alloc and trim need an image that has blocks"};
+  if (options_.block % geometry.logical_sector_size != 0)
+    return Error{.code = Errc::misaligned, .what = "--block is not in whole sectors"};
+  if (options_.mode == BenchMode::alloc && geometry.block_size % options_.block != 0)
+    return Error{.code = Errc::invalid, .what = "--block does not divide the blocks of the image"};
+  BenchRange range{blocks ? geometry.block_size : options_.block};
+  if (where_ == Where::disk) {
+    range.add(0, geometry.virtual_size);
+  } else {
+    ProgressBar bar{"map"};
+    // A block is given back whole even where the host has little of it.
+    const auto grain = options_.mode == BenchMode::trim ? geometry.block_size : 1;
+    std::uint64_t end = 0;
+    const auto status = walk_map(disk, bar, [&](const MapEntry& entry) {
+      if (!belongs(entry)) return;
+      const auto begin = std::max(end, entry.at.value / grain * grain);
+      end = (entry.at.value + entry.length + grain - 1) / grain * grain;
+      if (end > begin) range.add(begin, std::min(end, geometry.virtual_size) - begin);
+    });
+    if (!status) return status.error();
+  }
+  if (range.units() == 0) {
+    return Error{.code = Errc::invalid,
+                 .what = options_.mode == BenchMode::alloc
+                             ? "every block is stored already: nothing to allocate"
+                             : "nothing is stored here: write first, or take --range disk"};
+  }
+  return range;
+}
+
+ExitCode Bench::measure(Console& console, openvhd::Disk& disk) {
+  const auto fail = [&](const Error& error) {
+    return console.fail(failure_of(error, {.files = disk.files(), .notes = {}}, file_));
+  };
+  const auto range = find_range(disk);
+  if (!range) return fail(range.error());
+  if (options_.mode == BenchMode::trim) options_.block = disk.geometry().block_size;
+  const BenchSubject subject{.file = file_,
+                             .format = disk.format(),
+                             .type = disk.type(),
+                             .virtual_size = disk.geometry().virtual_size,
+                             .range_bytes = range->units() * range->unit_bytes(),
+                             .direct = open_.direct};
+  const auto result = run_bench(disk, *range, options_);
+  if (!result) return fail(result.error());
+  if (const auto closed = disk.close(); !closed) return fail(closed.error());
+  if (json_) {
+    console.print_json(bench_json(subject, options_, *result));
+  } else {
+    console.print(bench_text(subject, options_, *result));
+  }
+  return ExitCode::ok;
+}
+
+}  // namespace
+
+std::unique_ptr<Verb> bench_verb() { return std::make_unique<Bench>(); }
+
+}  // namespace vhdtool
