@@ -1,13 +1,15 @@
 #!/usr/bin/env bash
-# Compares vhdtool with qemu-img, and with copying the bytes directly, in interleaved rounds.
-#   bench/compare.sh WORKDIR [--rounds N] [--only info,create,sparse,dense,reflink]
+# Compares vhdtool with a bare io_uring loop, fio and qemu-img, in interleaved rounds.
+#   bench/compare.sh WORKDIR [--suite queue,convert] [--only PART,...] [--rounds N] [--quick]
+#                    [--json FILE]
 # WORKDIR is a new or empty folder on the file system to measure, with 20 GiB free; it is emptied
-# again. "reflink" mounts an XFS file there and needs root.
+# again. As root, "queue" puts its files on a RAM block device that it makes, and "reflink" mounts
+# an XFS file. What each row means is in docs/benchmarks.md.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 root=$(dirname "$here")
 if (($# == 0)) || [[ $1 == -* ]]; then
-  sed -n '2,5s/^# \?//p' "$0" >&2
+  sed -n '2,7s/^# \?//p' "$0" >&2
   exit 2
 fi
 mkdir -p "$1"
@@ -15,6 +17,7 @@ workdir=$(cd "$1" && pwd)
 shift
 
 cmake -S "$root" --preset bench >/dev/null
-cmake --build "$root/build/bench" --parallel "$(nproc)" --target vhdtool direct_copy measure
-exec python3 "$here/compare.py" --vhdtool "$root/build/bench/tools/vhdtool/vhdtool" \
+cmake --build "$root/build/bench" --parallel "$(nproc)" \
+  --target vhdtool direct_copy measure raw_ring call_counter
+exec python3 -B "$here/compare.py" --vhdtool "$root/build/bench/tools/vhdtool/vhdtool" \
   --tools "$root/build/bench/bench" "$workdir" "$@"

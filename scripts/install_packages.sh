@@ -16,7 +16,7 @@ test_packages=(
   clang-19 libclang-rt-19-dev clang-tidy-19 clang-format-19
   qemu-utils p7zip-full libvhdi-utils nbdkit man-db
 )
-bench_packages=(xfsprogs fio)
+bench_packages=(xfsprogs fio valgrind linux-perf util-linux)
 
 case ${1:-} in
   build) wanted=("${build_packages[@]}") ;;

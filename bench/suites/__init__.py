@@ -1,0 +1,1 @@
+"""What compare.py runs: one module per suite, and what they share."""

@@ -1,0 +1,93 @@
+"""Counting what a load costs, apart from what its program costs to start and end: everything here
+is the difference between two runs of which one is twice as long."""
+
+import os
+import re
+import subprocess
+import tempfile
+
+SYSTEM_CALLS = "raw_syscalls:sys_enter"
+SYNCS = "ext4:ext4_sync_file_enter"  # each fdatasync, fsync and RWF_DSYNC, whoever asks and how
+FUTEX = "syscalls:sys_enter_futex"
+
+
+class Meters:
+    def __init__(self, cpus, tools):
+        self.cpus = cpus
+        self.counter = os.path.join(tools, "libcall_counter.so")
+        self.has_instructions = perf_knows("instructions:u")
+        self.has_events = all(map(perf_knows, (SYSTEM_CALLS, SYNCS, FUTEX)))
+
+    def instructions_by(self):
+        return "perf" if self.has_instructions else "callgrind"
+
+    def instructions(self, load, count):
+        """In user space, for one request."""
+        if self.has_instructions:
+            return self._difference(load, count, lambda number: self._events(
+                load, number, ["instructions:u"])[0]["instructions:u"]) / count
+        return self._difference(load, count, lambda number: callgrind(
+            load, self.cpus, number)) / count
+
+    def calls(self, load, count):
+        """(heap allocations, locks) in that many requests."""
+        found = []
+        for number in (count, 2 * count):
+            load.prepare()
+            _, err = load.run(self.cpus, count=number,
+                              wrapper=["env", f"LD_PRELOAD={self.counter}"])
+            match = re.search(r"calls allocations=(\d+) frees=\d+ locks=(\d+)", err)
+            found.append((int(match[1]), int(match[2])))
+        return found[1][0] - found[0][0], found[1][1] - found[0][1]
+
+    def events(self, load, count, names):
+        """How often each happens in that many requests, and the longer run's sample. Without perf
+        only system calls are counted, by strace."""
+        found, sample = [], None
+        for number in (count, 2 * count):
+            load.prepare()
+            if self.has_events:
+                numbers, sample = self._events(load, number, names)
+            else:
+                numbers, sample = strace(load, self.cpus, number)
+            found.append(numbers)
+        return {name: found[1][name] - found[0][name] if name in found[0] else None
+                for name in names}, sample
+
+    def _difference(self, load, count, run):
+        found = []
+        for number in (count, 2 * count):
+            load.prepare()
+            found.append(run(number))
+        return found[1] - found[0]
+
+    def _events(self, load, number, names):
+        with tempfile.NamedTemporaryFile("r") as out:
+            sample, _ = load.run(self.cpus, count=number, wrapper=[
+                "perf", "stat", "-x", ";", "-o", out.name, "-e", ",".join(names), "--"])
+            lines = [line.split(";") for line in out.read().splitlines() if ";" in line]
+        return {fields[2]: int(fields[0]) for fields in lines}, sample
+
+
+def perf_knows(event):
+    try:
+        done = subprocess.run(["perf", "stat", "-x", ";", "-e", event, "--", "true"],
+                              stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
+                              check=False)
+    except FileNotFoundError:
+        return False
+    return done.returncode == 0 and re.search(r"^\d+;", done.stderr, re.M) is not None
+
+
+def callgrind(load, cpus, number):
+    _, err = load.run(cpus, count=number, wrapper=[
+        "valgrind", "--tool=callgrind", "--callgrind-out-file=/dev/null"])
+    return int(re.search(r"Collected : (\d+)", err)[1])
+
+
+def strace(load, cpus, number):
+    with tempfile.NamedTemporaryFile("r") as out:
+        sample, _ = load.run(cpus, count=number,
+                             wrapper=["strace", "-f", "-c", "-o", out.name])
+        total = re.findall(r"^\s*100\.00\s+\S+\s+\S*\s+(\d+)\s.*total$", out.read(), re.M)
+    return {SYSTEM_CALLS: int(total[-1])}, sample
