@@ -1,0 +1,108 @@
+#!/usr/bin/env python3
+"""What fails names the right file, place and rule, and leaves nothing half made."""
+
+import os
+import re
+import unittest
+
+from program import Case, KIB, MIB, REFUSED
+
+# Where vhdtool puts the tables of a new image: [MS-VHDX] 2.5, VHD "Block Allocation Table".
+VHDX_BAT, VHD_BAT = 3 * MIB, 1536
+
+
+def damage(path, at, data):
+    with open(path, "r+b") as file:
+        file.seek(at)
+        file.write(data)
+
+
+def break_open(path):
+    """So that the image does not open: both region tables, or the dynamic header."""
+    if path.endswith("vhdx"):
+        damage(path, 192 * KIB + 100, b"\xff")
+        damage(path, 256 * KIB + 100, b"\xff")
+        return 0x30000
+    damage(path, 512 + 100, b"\xff")
+    return 0x200
+
+
+def break_table(path, block):
+    """So that the image opens, and reading `block` fails: its entry leads past the end."""
+    if path.endswith("vhdx"):
+        at = VHDX_BAT + 8 * block
+        damage(path, at, ((900 << 40) | 6).to_bytes(8, "little"))
+    else:
+        at = VHD_BAT + 4 * block
+        damage(path, at, b"\x70\x00\x00\x00")
+    return at
+
+
+class Broken(Case):
+    """A conversion whose source cannot be read."""
+
+    def image(self, name):
+        options = ("--block-size", "1M") if name.endswith("x") else ()
+        path = self.create(name, 64 * MIB, *options)
+        self.io(path, "write -P 5 0 40M")
+        return path
+
+    def child_of(self, base, name):
+        path = self.path(name)
+        self.run_tool("create", path, "--parent", base)
+        self.io(path, "write -P 6 1M 4K")
+        return path
+
+    def refused(self, source, culprit, at, options=()):
+        """Every kind of target is refused with one line about `culprit`, and none stays."""
+        before = sorted(os.listdir(self.folder))
+        for name, more in (("t.vhdx", ()), ("t.vhd", ()), ("t.raw", ("--to", "raw")),
+                           ("t.vhdx", ("--no-reflink", "--type", "fixed"))):
+            outcome = self.run_tool("convert", source, self.path(name), *more, *options,
+                                    code=REFUSED)
+            line = outcome.err.splitlines()[-1]
+            self.assertRegex(line, rf"^vhdtool: {re.escape(culprit)}: ")
+            if at is not None:
+                self.assertIn(f": {at:#x}: ", line)
+            self.assertRegex(line, r"\(.*\b[XVC][0-9]+\b.*\)")
+            self.assertEqual(sorted(os.listdir(self.folder)), before)
+            failure = self.run_tool("convert", source, self.path(name), *more, *options, "--json",
+                                    code=REFUSED).json()["error"]
+            self.assertEqual(failure["file"], culprit)
+            self.assertEqual(failure["exit_code"], REFUSED)
+
+    def test_a_source_that_does_not_open_is_named(self):
+        for name in ("a.vhdx", "a.vhd"):
+            with self.subTest(name):
+                path = self.image(name)
+                self.refused(path, path, break_open(path))
+
+    def test_a_source_that_breaks_on_the_way_is_named_and_its_target_goes(self):
+        for name, block in (("a.vhdx", 30), ("a.vhd", 15)):
+            with self.subTest(name):
+                path = self.image(name)
+                self.refused(path, path, break_table(path, block))
+
+    def test_a_parent_is_named_and_not_its_child(self):
+        for ending, block in (("vhdx", 30), ("vhd", 15)):
+            with self.subTest(ending):
+                base = self.image(f"base.{ending}")
+                child = self.child_of(base, f"child.{ending}")
+                good = self.path(f"good.{ending}")
+                os.rename(base, good)
+                for breaks in (break_open, lambda path: break_table(path, block)):
+                    with open(good, "rb") as source, open(base, "wb") as copy:
+                        copy.write(source.read())
+                    self.refused(child, base, breaks(base))
+
+    def test_a_missing_parent_is_told_of_its_child_unless_named(self):
+        for ending in ("vhdx", "vhd"):
+            with self.subTest(ending):
+                base = self.image(f"base.{ending}")
+                child = self.child_of(base, f"child.{ending}")
+                os.remove(base)
+                self.refused(child, child, None)
+
+
+if __name__ == "__main__":
+    unittest.main()
