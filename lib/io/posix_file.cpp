@@ -231,6 +231,12 @@ std::int64_t PosixFile::modified_unix() noexcept {
 }
 
 Result<FileRange> PosixFile::next_data(FileOffset at, FileOffset end) noexcept {
+  // A host walks all extents up to the next hole: asked once per block of a dense file with many
+  // extents, it would take time that grows with the square of their number.
+  const FileOffset known_end = known_data_.at + known_data_.length;
+  if (known_data_.at <= at && at < known_end && at < end) {
+    return FileRange{.at = at, .length = std::min(end, known_end) - at};
+  }
   OVHD_TRY(const std::uint64_t bytes, size());
   const std::uint64_t stop = std::min(end.value, bytes);
   if (at.value >= stop) return FileRange{};
@@ -244,8 +250,10 @@ Result<FileRange> PosixFile::next_data(FileOffset at, FileOffset end) noexcept {
   const auto from = static_cast<std::uint64_t>(data);
   if (from >= stop) return FileRange{};
   const off_t hole = ::lseek(fd_.get(), data, SEEK_HOLE);
-  const std::uint64_t to = hole < 0 ? stop : std::min(stop, static_cast<std::uint64_t>(hole));
-  return FileRange{.at = {from}, .length = to - from};
+  const std::uint64_t to = hole < 0 ? stop : static_cast<std::uint64_t>(hole);
+  // What others punch meanwhile still may hold data, by this word; what we punch must not.
+  if (!options_.writable) known_data_ = {.at = {from}, .length = to - from};
+  return FileRange{.at = {from}, .length = std::min(stop, to) - from};
 }
 
 Status PosixFile::clone_from(File& source, FileOffset from, FileOffset to,

@@ -77,6 +77,7 @@ class PosixFile final : public File {
   std::string name_;
   Options options_;
   FileIdentity identity_;
+  FileRange known_data_;  // what next_data() found last, of a file that is only read
   std::uint32_t direct_alignment_ = 1;
   bool block_device_ = false;
   // What this file has turned out not to do; the fallback is then taken at once.

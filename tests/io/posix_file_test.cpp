@@ -192,6 +192,25 @@ TEST_F(PosixFileTest, NextDataSkipsHoles) {
   EXPECT_EQ(file->next_data({~std::uint64_t{0} - 5}, {~std::uint64_t{0}})->length, 0u);
 }
 
+TEST_F(PosixFileTest, ARunOfDataIsLookedUpOnceInAFileThatIsOnlyRead) {
+  auto writer = open_new(dir_ / "a");
+  patch(*writer, 0, filled(8 * kMiB, 1));
+  ASSERT_TRUE(writer->sync());
+  auto opened = PosixFile::open(dir_ / "a", {});
+  ASSERT_TRUE(opened);
+  PosixFile* const reader = opened->get();
+  ASSERT_EQ(reader->next_data({0}, {kMiB})->length, kMiB);
+  ASSERT_EQ(writer->next_data({0}, {kMiB})->length, kMiB);
+  ASSERT_TRUE(writer->punch({4 * kMiB}, 2 * kMiB));
+  if (writer->next_data({4 * kMiB}, {8 * kMiB})->at.value != 6 * kMiB) {
+    GTEST_SKIP() << "no holes here";
+  }
+  // Asked of the host again, this would be the hole.
+  const auto run = reader->next_data({4 * kMiB}, {5 * kMiB});
+  EXPECT_EQ(run->at.value, 4 * kMiB);
+  EXPECT_EQ(run->length, kMiB);
+}
+
 TEST_F(PosixFileTest, OffsetsBeyondOffTAreRefused) {
   auto file = open_new(dir_ / "a");
   const std::uint64_t far = std::uint64_t{1} << 63;
