@@ -6,7 +6,7 @@
 namespace openvhd {
 
 /// Hands everything on to a file that outlives it, for what wants to own the file it works on.
-class BorrowedFile final : public File {
+class BorrowedFile : public File {
  public:
   explicit BorrowedFile(File& file) noexcept : file_{file} {}
 

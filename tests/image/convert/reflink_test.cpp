@@ -3,8 +3,13 @@
 #include <algorithm>
 #include <openvhd/convert.hpp>
 
+#include "image/convert/convert_reflink.hpp"
+#include "image/convert/disk_side.hpp"
 #include "image/convert/disks.hpp"
 #include "image/convert/fake_endpoint.hpp"
+#include "io/borrowed_file.hpp"
+#include "io/host.hpp"
+#include "io/posix_file.hpp"
 #include "support/program.hpp"
 #include "support/temp_dir.hpp"
 
@@ -67,6 +72,49 @@ TEST_F(Reflink, EveryPairOfKindsSharesWhatIsAligned) {
     }
     std::filesystem::remove(source);
   }
+}
+
+/// A file on a host that shares extents, as far as anybody can tell who does not look at blocks.
+class SharingFile final : public BorrowedFile {
+ public:
+  explicit SharingFile(File& file) : BorrowedFile{file}, file_{file} {}
+  Status clone_from(File& source, FileOffset from, FileOffset to,
+                    std::uint64_t length) noexcept override {
+    ++calls;
+    std::vector<std::byte> bytes(length);
+    if (auto got = source.read_exact(from, bytes, "shorter than what is shared"); !got) return got;
+    return file_.write_all(to, bytes);
+  }
+  unsigned calls = 0;
+
+ private:
+  File& file_;
+};
+
+TEST(ReflinkCalls, BlocksThatLieSideBySideInBothFilesAreSharedTogether) {
+  const test::TempDir directory;
+  const auto bytes = test::pattern(40 * kMiB, 3);
+  test::write_file(directory / "source", bytes);
+  const std::string target = directory / "target.vhdx";
+  ASSERT_TRUE(create(target, {.virtual_size = bytes.size(), .block_size = kMiB}));
+  auto source =
+      detail::DiskState::open(directory / "source", {.format = Format::raw}, system_host());
+  ASSERT_TRUE(source);
+  auto opened = PosixFile::open(target, {.writable = true});
+  ASSERT_TRUE(opened);
+  SharingFile file{**opened};
+  auto disk = disk_in(file, target, Format::vhdx, true);
+  ASSERT_TRUE(disk);
+  const auto cloned =
+      clone_extents(**source, **disk, {.length = bytes.size(), .total = bytes.size()});
+  ASSERT_TRUE(cloned);
+  EXPECT_EQ(cloned->bytes, bytes.size());
+  EXPECT_TRUE(cloned->rest.empty());
+  // One to see that it works, one for the rest.
+  EXPECT_LE(file.calls, 2u);
+  ASSERT_TRUE((*disk)->close());
+  opened->reset();
+  EXPECT_TRUE(test::read_image(target, Format::vhdx) == bytes);
 }
 
 TEST_F(Reflink, PartsThatAreNotAlignedAreCopied) {
