@@ -69,13 +69,13 @@ Result<Geometry> geometry_for(const CreateOptions& options, Format format, const
   if (out.virtual_size == 0 && parent != nullptr) out.virtual_size = parent->virtual_size;
   if (out.virtual_size == 0) return invalid("a size is needed");
   if (parent != nullptr && out.virtual_size < parent->virtual_size) {
-    return invalid("a child smaller than its parent (C01)");
+    return invalid("the size is below that of the parent (C01)");
   }
   const std::uint32_t logical = parent != nullptr ? parent->logical_sector_size : 512;
   out.logical_sector_size =
       options.logical_sector_size != 0 ? options.logical_sector_size : logical;
   if (parent != nullptr && out.logical_sector_size != logical) {
-    return invalid("a child has its parent's logical sector size (C01)");
+    return invalid("the logical sector size is not that of the parent (C01)");
   }
   const std::uint32_t physical = parent != nullptr        ? parent->physical_sector_size
                                  : format == Format::vhdx ? 4096
@@ -200,6 +200,8 @@ Status create_in(File& file, const std::string& path, const CreateOptions& optio
   const bool child = options.type == DiskType::differencing;
   if (child) {
     OVHD_TRY(parent, open_parent(path, options, format, host));
+    // The parent is in order: what fails from here on is about the new file.
+    if (options.report != nullptr) options.report->files = {path};
   }
   OVHD_TRY(const Geometry geometry,
            geometry_for(options, format, child ? &parent.disk->geometry() : nullptr));

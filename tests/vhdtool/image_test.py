@@ -86,6 +86,18 @@ class Create(Case):
                 self.run_tool("info", child)
                 self.run_tool("info", child, "--chain", code=REFUSED)
 
+    def test_what_is_wrong_with_a_child_is_not_told_of_its_parent(self):
+        for ending, options in (("vhdx", ("--size", "4M")), ("vhd", ("--size", "4M")),
+                                ("vhdx", ("--logical-sector", "4096")),
+                                ("vhdx", ("--block-size", "3M"))):
+            with self.subTest(f"{ending} {options}"):
+                base = self.path(f"base.{ending}")
+                self.run_tool("create", base, "--size", "8M", "--overwrite")
+                child = self.path(f"child.{ending}")
+                outcome = self.run_tool("create", child, "--parent", base, *options, code=USAGE)
+                self.assertTrue(outcome.err.startswith(f"vhdtool: {child}: "), outcome.err)
+                self.assertFalse(os.path.exists(child))
+
     @needs("qemu-img")
     def test_qemu_sees_the_same_disk(self):
         for ending, driver in (("vhd", "vpc"), ("vhdx", "vhdx")):
