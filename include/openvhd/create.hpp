@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <openvhd/disk.hpp>
 #include <openvhd/error.hpp>
+#include <openvhd/progress.hpp>
 #include <openvhd/types.hpp>
 #include <optional>
 #include <string>
@@ -30,6 +31,8 @@ struct CreateOptions {
   /// Fixed images get real, written extents in place of unwritten ones, for targets that refuse
   /// sparse files.
   bool no_sparse = false;
+  /// Of writing with `no_sparse`; nothing else takes time. Borrowed; may be null.
+  Progress* progress = nullptr;
   /// Replace an existing file. Otherwise an existing file is an error and stays as it is.
   bool overwrite = false;
   /// Kept in conversions of the same disk (VHDX page 83 id, VHD unique id); empty: random.
@@ -40,7 +43,7 @@ struct CreateOptions {
 
 /// Makes an image, durable with its directory entry (RELIABILITY D7). Errors: invalid (options
 /// contradict each other or the format; `what` says which), busy, no_space, io, and those of
-/// opening the parent. On failure the new file is removed, an existing one is as it was.
+/// opening the parent; cancelled. On failure the new file is removed, an existing one is as it was.
 Status create(const std::string& path, const CreateOptions& options);
 
 /// The format that a file name asks for; empty where the ending is not known.

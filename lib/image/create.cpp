@@ -2,13 +2,13 @@
 #include <filesystem>
 #include <openvhd/create.hpp>
 #include <utility>
-#include <vector>
 
 #include "base/checked.hpp"
 #include "base/try.hpp"
 #include "image/create_target.hpp"
 #include "image/disk_state.hpp"
 #include "io/new_file.hpp"
+#include "io/zero_fill.hpp"
 #include "vhd/vhd.hpp"
 #include "vhdx/vhdx.hpp"
 
@@ -127,6 +127,7 @@ Status create_vhdx(File& file, const CreateOptions& options, const Geometry& geo
                         .geometry = geometry,
                         .log_bytes = options.log_size != 0 ? options.log_size : kVhdxLog,
                         .written_extents = options.no_sparse,
+                        .progress = options.progress,
                         .identifier = options.identifier};
   if (parent != nullptr) {
     spec.parent_linkage = parent->disk->image(0).link_identity();
@@ -147,6 +148,7 @@ Status create_vhd(File& file, const CreateOptions& options, const Geometry& geom
   vhd::CreateSpec spec{.type = options.type,
                        .geometry = geometry,
                        .written_extents = options.no_sparse,
+                       .progress = options.progress,
                        .identifier = options.identifier};
   if (parent != nullptr) {
     spec.parent_id = parent->disk->image(0).link_identity();
@@ -157,22 +159,10 @@ Status create_vhd(File& file, const CreateOptions& options, const Geometry& geom
   return vhd::create(file, spec, host);
 }
 
-// Real extents, for targets that refuse sparse files.
-Status write_zeros(File& file, std::uint64_t bytes) {
-  const std::vector<std::byte> zeros(kMiB);
-  for (std::uint64_t at = 0; at < bytes; at += zeros.size()) {
-    OVHD_CHECK(file.write_all(
-        {at}, std::span{zeros}.first(std::min<std::uint64_t>(zeros.size(), bytes - at))));
-  }
-  return Ok{};
-}
-
 Status create_raw(File& file, const CreateOptions& options, const Geometry& geometry) {
-  if (options.no_sparse) {
-    OVHD_CHECK(write_zeros(file, geometry.virtual_size));
-  } else {
-    OVHD_CHECK(file.set_size(geometry.virtual_size));
-  }
+  OVHD_CHECK(options.no_sparse
+                 ? fill_with_zeros(file, {{}, geometry.virtual_size}, options.progress)
+                 : file.set_size(geometry.virtual_size));
   return file.sync();
 }
 
@@ -228,7 +218,9 @@ Status create(const std::string& path, const CreateOptions& options) {
   // What the options contradict is found before a file is made.
   OVHD_TRY(const Format format, creation_format(path, options));
   OVHD_CHECK(check_combination(options, format));
-  OVHD_TRY(auto target, NewFile::create(path, {.overwrite = options.overwrite}));
+  // Past the page cache: what was written is not left for a sync that nobody can stop.
+  OVHD_TRY(auto target,
+           NewFile::create(path, {.overwrite = options.overwrite, .direct = options.no_sparse}));
   OVHD_CHECK(create_in(target.file(), path, options, system_host()));
   return target.commit();
 }

@@ -5,6 +5,7 @@
 
 #include "base/try.hpp"
 #include "base/utf16.hpp"
+#include "io/zero_fill.hpp"
 
 namespace openvhd::vhd {
 namespace {
@@ -126,8 +127,8 @@ std::span<const std::byte> bytes_of(const T& structure) noexcept {
 Status create_fixed(File& file, const CreateSpec& spec, Host& host) {
   const std::uint64_t size = spec.geometry.virtual_size;
   const Footer footer = new_footer(spec, host);
-  OVHD_CHECK(file.reserve({}, size + kFooterBytes));
-  if (spec.written_extents) OVHD_CHECK(write_fill(file, 0, size, std::byte{0}));
+  OVHD_CHECK(spec.written_extents ? fill_with_zeros(file, {{}, size}, spec.progress)
+                                  : file.reserve({}, size + kFooterBytes));
   OVHD_CHECK(file.write_all({size}, bytes_of(footer)));
   return file.sync();
 }

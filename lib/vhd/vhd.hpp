@@ -23,6 +23,7 @@ struct CreateSpec {
   DiskType type{};
   Geometry geometry{};  ///< block_size included; all checked here. Logical sectors are 512.
   bool written_extents = false;      ///< Fixed: real zeros in place of unwritten extents.
+  Progress* progress = nullptr;      ///< Of writing them; borrowed, may be null.
   std::optional<Guid> identifier{};  ///< Unique id; random when empty.
   Guid parent_id{};                  ///< Differencing: the parent's unique id.
   std::uint32_t parent_timestamp = 0;

@@ -6,6 +6,7 @@
 #include "base/crc32c.hpp"
 #include "base/try.hpp"
 #include "base/utf16.hpp"
+#include "io/zero_fill.hpp"
 #include "vhdx/bat_math.hpp"
 #include "vhdx/header_writer.hpp"
 #include "vhdx/image_state.hpp"
@@ -207,22 +208,14 @@ Status write_metadata(File& file, const CreateSpec& spec, const Plan& plan, Host
   return file.write_all(plan.metadata.at, region.finish());
 }
 
-Status write_zeros(File& file, FileOffset at, std::uint64_t length) {
-  const std::vector<std::byte> zeros(std::min(length, kMiB));
-  for (std::uint64_t done = 0; done < length; done += zeros.size()) {
-    const std::uint64_t part = std::min<std::uint64_t>(zeros.size(), length - done);
-    OVHD_CHECK(file.write_all(at + done, std::span{zeros}.first(part)));
-  }
-  return Ok{};
-}
-
 // Fixed: every block has its place, in order. Entries of the table in pieces, since a disk of
 // 64 TiB has half a GiB of them.
 Status lay_out_blocks(File& file, const CreateSpec& spec, const Plan& plan) {
   const std::uint64_t block_bytes = spec.geometry.block_size;
   const std::uint64_t payload_bytes = plan.counts.payload_blocks * block_bytes;
-  OVHD_CHECK(spec.written_extents ? write_zeros(file, plan.payload, payload_bytes)
-                                  : file.reserve(plan.payload, payload_bytes));
+  OVHD_CHECK(spec.written_extents
+                 ? fill_with_zeros(file, {plan.payload, payload_bytes}, spec.progress)
+                 : file.reserve(plan.payload, payload_bytes));
   constexpr std::uint64_t kPieceEntries = kMiB / kBatEntryBytes;
   std::vector<std::byte> piece;
   for (std::uint64_t first = 0; first < plan.counts.entries; first += kPieceEntries) {
@@ -255,7 +248,7 @@ Status create(File& file, const CreateSpec& given, Host& host) {
   OVHD_CHECK(file.set_size(plan.file_bytes));
   if (spec.type == DiskType::fixed) OVHD_CHECK(lay_out_blocks(file, spec, plan));
   // Log writes are to be overwrites of written extents: half the cost of filling holes.
-  OVHD_CHECK(write_zeros(file, plan.log.at, plan.log.length));
+  OVHD_CHECK(fill_with_zeros(file, {plan.log.at, plan.log.length}, nullptr));
   OVHD_CHECK(write_metadata(file, spec, plan, host));
   OVHD_CHECK(write_region_tables(file, plan));
   OVHD_CHECK(write_headers(file, plan, host));

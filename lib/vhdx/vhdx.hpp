@@ -23,6 +23,7 @@ struct CreateSpec {
   Geometry geometry{};  ///< block_size included; all checked here.
   std::uint64_t log_bytes = 0;
   bool written_extents = false;      ///< Fixed: real zeros in place of unwritten extents.
+  Progress* progress = nullptr;      ///< Of writing them; borrowed, may be null.
   std::optional<Guid> identifier{};  ///< Page 83 id; random when empty.
   Guid parent_linkage{};             ///< Differencing: the parent's DataWriteGuid.
   std::string parent_relative{};     ///< UTF-8, with backslashes, as it goes into the locator.

@@ -211,5 +211,56 @@ TEST_F(DiskTest, AnExistingFileIsReplacedOnlyWhenAsked) {
   EXPECT_EQ(opened(file).geometry().virtual_size, 16 * kMiB);
 }
 
+TEST_F(DiskTest, WrittenExtentsTakeProgressAndCanBeStoppedAtAnyMoment) {
+  class StopAfter final : public Progress {
+   public:
+    explicit StopAfter(unsigned calls) : left_{calls} {}
+    bool update(std::uint64_t done, std::uint64_t total) noexcept override {
+      EXPECT_LE(furthest, done);
+      EXPECT_LE(done, total);
+      furthest = done;
+      return left_-- != 0;
+    }
+    std::uint64_t furthest = 0;
+
+   private:
+    unsigned left_;
+  };
+  const auto old = made("old", {.format = Format::vhdx, .virtual_size = 8 * kMiB});
+  const auto before = file_bytes(old);
+  for (const Format format : {Format::raw, Format::vhd, Format::vhdx}) {
+    CreateOptions options{.format = format,
+                          .type = DiskType::fixed,
+                          .virtual_size = 4 * kMiB + 512,
+                          .block_size = format == Format::vhdx ? kMiB : 0,
+                          .no_sparse = true};
+    bool finished = false;
+    unsigned calls = 0;
+    for (; !finished; ++calls) {
+      StopAfter progress{calls};
+      options.progress = &progress;
+      options.overwrite = false;
+      const Status status = create(path("new"), options);
+      finished = status.has_value();
+      if (finished) {
+        EXPECT_GE(progress.furthest, 4 * kMiB + 512);
+        break;
+      }
+      EXPECT_EQ(status.error().code, Errc::cancelled);
+      options.overwrite = true;
+      StopAfter again{calls};
+      options.progress = &again;
+      EXPECT_EQ(create(old, options).error().code, Errc::cancelled);
+      EXPECT_EQ(file_bytes(old), before);
+      EXPECT_EQ(std::distance(std::filesystem::directory_iterator{folder_}, {}), 1);
+    }
+    EXPECT_GE(calls, 5u);
+    auto disk = Disk::open(path("new"), {.format = format});
+    ASSERT_TRUE(disk);
+    EXPECT_EQ(disk->geometry().virtual_size, 4 * kMiB + 512);
+    std::filesystem::remove(path("new"));
+  }
+}
+
 }  // namespace
 }  // namespace openvhd::test

@@ -3,9 +3,12 @@
 
 import os
 import re
+import shutil
+import signal
+import subprocess
 import unittest
 
-from program import Case, KIB, MIB, REFUSED
+from program import CANCELLED, Case, GIB, KIB, MIB, REFUSED, VHDTOOL, bytes_of
 
 # Where vhdtool puts the tables of a new image: [MS-VHDX] 2.5, VHD "Block Allocation Table".
 VHDX_BAT, VHD_BAT = 3 * MIB, 1536
@@ -102,6 +105,32 @@ class Broken(Case):
                 child = self.child_of(base, f"child.{ending}")
                 os.remove(base)
                 self.refused(child, child, None)
+
+
+class Interrupted(Case):
+    def test_writing_extents_shows_progress_and_stops_at_the_first_signal(self):
+        size = 8 * GIB
+        if shutil.disk_usage(self.folder).free < size + 2 * GIB:
+            self.skipTest("needs 10 GiB")
+        old = self.create("old.vhd", 20 * MIB)
+        before = bytes_of(old)
+        for number, name, more in ((signal.SIGINT, "a.vhd", ()), (signal.SIGTERM, "a.vhdx", ()),
+                                   (signal.SIGINT, "old.vhd", ("--overwrite",))):
+            with self.subTest(f"{number} {name}"):
+                terminal, other_end = os.openpty()
+                with subprocess.Popen([VHDTOOL, "create", self.path(name), "--size", str(size),
+                                       "--type", "fixed", "--no-sparse", *more],
+                                      stdout=subprocess.DEVNULL, stderr=other_end) as process:
+                    os.close(other_end)
+                    drawn = b""
+                    while b"8 GiB" not in drawn:
+                        drawn += os.read(terminal, 4096)
+                    process.send_signal(number)
+                    self.assertEqual(process.wait(timeout=20), CANCELLED)
+                os.close(terminal)
+                self.assertIn(b"create  ", drawn)
+                self.assertEqual(os.listdir(self.folder), ["old.vhd"])
+                self.assertEqual(bytes_of(old), before)
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@
 #include <openvhd/disk.hpp>
 
 #include "console.hpp"
+#include "progress_bar.hpp"
 #include "report.hpp"
 #include "shared_options.hpp"
 #include "text.hpp"
@@ -92,8 +93,12 @@ class Create : public Verb {
     if (!child && options_.virtual_size == 0) return console.usage("create: --size is required");
     openvhd::OpenReport report;
     options_.report = &report;
-    if (const auto made = openvhd::create(file_, options_); !made)
-      return console.fail(failure_of(made.error(), report, file_));
+    const auto made = [&] {
+      ProgressBar bar{"create"};
+      options_.progress = &bar;
+      return openvhd::create(file_, options_);
+    }();
+    if (!made) return console.fail(failure_of(made.error(), report, file_));
     console.notes(report.notes);
     return show(console);
   }
