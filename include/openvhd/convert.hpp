@@ -23,9 +23,9 @@ struct ConvertOptions {
   /// Type, format, block and sector sizes, azure, no_sparse, overwrite. A virtual_size of 0 is
   /// the size of what is copied; a larger one leaves zeros at the end.
   CreateOptions create{};
-  /// The part of the source to copy; a length of 0 is up to its end.
+  /// The part of the source to copy; without a length up to its end. A length of 0 is invalid.
   VirtualOffset offset{};
-  std::uint64_t length = 0;
+  std::optional<std::uint64_t> length{};
   /// Copies in flight at once.
   std::uint32_t depth = 8;
   /// Share extents between files where the host can (XFS, btrfs).

@@ -211,7 +211,7 @@ Status create_in(File& file, const std::string& path, const CreateOptions& optio
 Result<Format> creation_format(const std::string& path, const CreateOptions& options) {
   if (options.format) return *options.format;
   if (const auto named = format_from_name(path)) return *named;
-  return invalid("the file name tells no format: name one");
+  return invalid("the file name tells no format: name it with --format vhd or vhdx");
 }
 
 Status create(const std::string& path, const CreateOptions& options) {

@@ -127,6 +127,61 @@ class Convert(Case):
         self.run_tool("convert", source, target, "--from", "raw", "--overwrite")
         self.assertEqual(self.raw_of(target), sample_disk())
 
+    def test_a_length_of_zero_is_no_length(self):
+        source = self.raw()
+        self.assertIn("--length", self.run_tool(
+            "convert", source, self.path("a.vhdx"), "--from", "raw", "--length", "0",
+            code=USAGE).err)
+        for option in ("--size", "--block-size", "--log-size"):
+            outcome = self.run_tool("create", self.path("a.vhdx"), *(
+                () if option == "--size" else ("--size", "8M")), option, "0", code=USAGE)
+            self.assertIn(option, outcome.err)
+        self.assertEqual(os.listdir(self.folder), ["disk.raw"])
+
+    def test_padding_to_whole_sectors_is_told(self):
+        source = self.raw(data=sample_disk()[:MIB] + b"\x07" * 1000)
+        text = f"rounded up from {MIB + 1000} to {MIB + 1024} bytes, with 24 bytes of zeros"
+        for name, options in (("a.vhdx", ()), ("a.vhd", ("--no-reflink",)),
+                              ("b.vhd", ("--type", "fixed")), ("a.raw", ("--to", "raw"))):
+            for where, stdin in ((source, None), ("-", bytes_of(source))):
+                with self.subTest(f"{where} {name}"):
+                    words = ("convert", where, self.path(name), "--from", "raw", *options,
+                             "--overwrite")
+                    outcome = self.run_tool(*words, stdin=stdin)
+                    self.assertIn(text, outcome.err)
+                    self.assertEqual(len(outcome.err.splitlines()), 1)
+                    report = self.run_tool(*words, "--json", stdin=stdin).json()
+                    self.assertEqual(report["virtual_size"], MIB + 1024)
+                    self.assertEqual(len(report["notes"]), 1)
+                    self.assertIn(text, report["notes"][0])
+        outcome = self.run_tool("convert", source, "-", "--from", "raw")
+        self.assertIn(text, outcome.err)
+        self.assertEqual(outcome.raw, bytes_of(source) + bytes(24))
+        part = self.run_tool("convert", source, self.path("part.raw"), "--from", "raw", "--to",
+                             "raw", "--length", "1M")
+        self.assertEqual(part.err, "")
+        self.run_tool("compare", "--strict", source, self.path("a.vhdx"), "--format-a", "raw")
+
+    def test_a_target_whose_name_tells_no_format_is_the_one_to_blame(self):
+        source = self.create("a.vhdx", 8 * MIB)
+        for words, stdin in (((source,), None), (("-", "--from", "raw"), bytes(MIB))):
+            for name in ("noext", "a.img", ".vhd.d/none", "a.vhdx "):
+                target = self.path(name)
+                os.makedirs(os.path.dirname(target), exist_ok=True)
+                outcome = self.run_tool("convert", words[0], target, *words[1:], stdin=stdin,
+                                        code=USAGE)
+                self.assertTrue(outcome.err.startswith(f"vhdtool: {target}: "), outcome.err)
+                self.assertIn("--to", outcome.err)
+        outcome = self.run_tool("create", self.path("noext"), "--size", "1M", code=USAGE)
+        self.assertIn("--format", outcome.err)
+
+    def test_what_is_wrong_with_the_part_is_told_of_the_source(self):
+        source = self.create("a.vhdx", 8 * MIB)
+        for options in (("--offset", "9M"), ("--offset", "7M", "--length", "2M"),
+                        ("--offset", "8M")):
+            outcome = self.run_tool("convert", source, self.path("b.vhdx"), *options, code=USAGE)
+            self.assertTrue(outcome.err.startswith(f"vhdtool: {source}: "), outcome.err)
+
     def test_raw_is_never_guessed(self):
         source = self.raw()
         self.convert(source, "a.vhdx", code=REFUSED)

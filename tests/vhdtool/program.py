@@ -39,9 +39,10 @@ class Case(unittest.TestCase):
         return os.path.join(self.folder, name)
 
     def run_tool(self, *arguments, stdin=None, code=OK):
-        """Runs and checks the exit code. A failure must be exactly one line on standard error."""
-        done = subprocess.run([VHDTOOL, *map(str, arguments)], input=stdin, timeout=TIMEOUT,
-                              stdout=subprocess.PIPE, stderr=subprocess.PIPE, check=False)
+        """Runs and checks the exit code. `stdin` is bytes or a file. A failure must be exactly one line on standard error."""
+        given = {"input": stdin} if stdin is None or isinstance(stdin, bytes) else {"stdin": stdin}
+        done = subprocess.run([VHDTOOL, *map(str, arguments)], timeout=TIMEOUT, check=False,
+                              stdout=subprocess.PIPE, stderr=subprocess.PIPE, **given)
         outcome = Outcome(done)
         where = f"vhdtool {' '.join(map(str, arguments))}\n{outcome.out[-2000:]}\n{outcome.err}"
         self.assertGreaterEqual(outcome.code, 0, f"killed by a signal: {where}")

@@ -36,10 +36,11 @@ Binding set_flag(bool& target, bool value) {
 }
 
 template <class Target>
-Assign assign_size(Target& target) {
-  return [&target](const std::string& text) {
+Assign assign_size(Target& target, std::uint64_t least) {
+  return [&target, least](const std::string& text) {
     const auto parsed = parse_size(text);
     if (!parsed.bytes) return "'" + text + "' " + parsed.problem;
+    if (*parsed.bytes < least) return "'" + text + "' is too small: leave it out for the default";
     target = *parsed.bytes;
     return std::string{};
   };
@@ -101,8 +102,11 @@ Binding files_into(std::vector<std::string>& target) {
 Binding directories_into(std::vector<std::string>& target) {
   return strings_into(target, Completes::directory);
 }
-Binding size_into(std::uint64_t& target) { return {.assign = assign_size(target)}; }
-Binding size_into(std::optional<std::uint64_t>& target) { return {.assign = assign_size(target)}; }
+Binding size_into(std::uint64_t& target) { return {.assign = assign_size(target, 0)}; }
+Binding amount_into(std::uint64_t& target) { return {.assign = assign_size(target, 1)}; }
+Binding amount_into(std::optional<std::uint64_t>& target) {
+  return {.assign = assign_size(target, 1)};
+}
 
 Binding number_into(std::optional<std::uint64_t>& target) {
   return {.assign = [&target](const std::string& text) {

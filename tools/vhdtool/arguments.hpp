@@ -69,7 +69,9 @@ Binding files_into(std::vector<std::string>& target);
 Binding directories_into(std::vector<std::string>& target);
 /// Bytes, as parse_size() reads them.
 Binding size_into(std::uint64_t& target);
-Binding size_into(std::optional<std::uint64_t>& target);
+/// Likewise, but not 0: where the option is left out, something else than 0 is meant.
+Binding amount_into(std::uint64_t& target);
+Binding amount_into(std::optional<std::uint64_t>& target);
 Binding number_into(std::optional<std::uint64_t>& target);
 
 /// One of a few words.

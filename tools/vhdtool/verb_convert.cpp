@@ -31,6 +31,8 @@ class Convert : public Verb {
              "named with --from and --to. \"-\" is standard input or output: raw in, raw or fixed "
              "VHD out, raw where nothing is named. nbd:// and nbd+unix:// URIs are raw disks; "
              "through the servers of QEMU or nbdkit they stand for anything those can open.",
+             "A raw disk that is no multiple of 512 bytes, or with --azure of 1 MiB, is filled up "
+             "with zeros, which a note tells.",
              "DST is on stable storage when the program ends. An existing file is left alone "
              "unless --overwrite is given; on failure, and when interrupted, no new file stays "
              "behind. A change of the logical sector size makes partition tables unreadable and "
@@ -110,7 +112,7 @@ class Convert : public Verb {
     arguments.option({.name = "--block-size",
                       .value = "SIZE",
                       .help = "The unit of allocation of DST, as for create."},
-                     size_into(create.block_size));
+                     amount_into(create.block_size));
     arguments.option({.name = "--logical-sector",
                       .value = "BYTES",
                       .help = "512 or 4096, VHDX only. That of SRC without it."},
@@ -140,7 +142,7 @@ class Convert : public Verb {
     arguments.option({.name = "--length",
                       .value = "LENGTH",
                       .help = "Copies this much. To the end of the disk without it."},
-                     size_into(options_.length));
+                     amount_into(options_.length));
   }
 
   openvhd::ConvertOptions options_;

@@ -38,7 +38,7 @@ class Create : public Verb {
     arguments.option({.name = "--size",
                       .value = "SIZE",
                       .help = "The size of the virtual disk. Needed unless there is a parent."},
-                     size_into(options_.virtual_size));
+                     amount_into(options_.virtual_size));
     arguments.option({.name = "--format",
                       .value = "FORMAT",
                       .help = "vhd or vhdx. Without it the file name tells."},
@@ -57,7 +57,7 @@ class Create : public Verb {
                       .value = "SIZE",
                       .help = "The unit of allocation. VHDX: 1 to 256 MiB, a power of two; 32 MiB, "
                               "or 2 MiB for differencing, without it. VHD: 2 MiB without it."},
-                     size_into(options_.block_size));
+                     amount_into(options_.block_size));
     arguments.option({.name = "--logical-sector",
                       .value = "BYTES",
                       .help = "512 or 4096, VHDX only. 512, or the parent's, without it."},
@@ -69,7 +69,7 @@ class Create : public Verb {
     arguments.option({.name = "--log-size",
                       .value = "SIZE",
                       .help = "The VHDX log, a multiple of 1 MiB. 1 MiB without it."},
-                     size_into(options_.log_size));
+                     amount_into(options_.log_size));
     arguments.option({.name = "--azure",
                       .help = "Refuses what Azure would: the image must be a fixed VHD whose size "
                               "is a multiple of 1 MiB."},

@@ -28,7 +28,7 @@ Result<CompareResult> compare(const CompareOptions& options) {
                                   .parents = options.parents,
                                   .depth = kDepth,
                                   .report = options.report}));
-  CompareResult result{.sizes_differ = a.facts.size != b.facts.size};
+  CompareResult result{.sizes_differ = a.endpoint->traits().size != b.endpoint->traits().size};
   if (result.sizes_differ && options.strict) return result;
   ComparePipeline pipeline{*a.endpoint, *b.endpoint, kDepth, options.progress};
   const auto first = pipeline.run();

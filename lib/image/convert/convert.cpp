@@ -41,10 +41,11 @@ std::uint32_t depth_of(const ConvertOptions& options) noexcept {
 }
 
 Result<ConvertResult> copy(const ConvertOptions& options, DiskSide& source) {
-  OVHD_TRY(ConvertPlan plan, plan_conversion(options, source.facts));
+  OVHD_CHECK(check_part(options, source.facts));
   const std::vector<std::string> source_files =
       options.report != nullptr ? options.report->files : std::vector<std::string>{};
   blame_target(options);
+  OVHD_TRY(ConvertPlan plan, plan_conversion(options, source.facts));
   OVHD_TRY(ConvertTarget target, ConvertTarget::open(options, plan, source.disk.get()));
   Forward progress{options.progress};
   ConvertResult result{.virtual_size = plan.total};
@@ -83,7 +84,7 @@ Result<ConvertResult> copy(const ConvertOptions& options, DiskSide& source) {
 
 /// The plan for a stream, as far as it can be judged before its length is known.
 Result<ConvertPlan> plan_blind(const ConvertOptions& options) {
-  const std::uint64_t part = options.length != 0                ? options.length
+  const std::uint64_t part = options.length                     ? *options.length
                              : options.create.virtual_size != 0 ? options.create.virtual_size
                                                                 : 20 * kMiB;
   const auto size = checked_add(options.offset.value, part);
@@ -130,9 +131,9 @@ Result<ConvertResult> convert_pipe(const ConvertOptions& options) {
   if (target_kind(options.target) != TargetKind::file) {
     return invalid("a pipe can be converted into a file only");
   }
-  OVHD_TRY(const ConvertPlan plan, plan_blind(options));
   blame_target(options);
-  const bool whole = options.offset.value == 0 && options.length == 0;
+  OVHD_TRY(const ConvertPlan plan, plan_blind(options));
+  const bool whole = options.offset.value == 0 && !options.length;
   if (plan.format == Format::raw && whole) return spool_to_raw(options);
   return spool_and_copy(options);
 }

@@ -18,14 +18,15 @@ constexpr std::uint32_t kSector = 512;
 Error invalid(const char* what) noexcept { return {.code = Errc::invalid, .what = what}; }
 
 Status take_part(const ConvertOptions& options, const SourceFacts& source, ConvertPlan& plan) {
+  if (options.length == std::uint64_t{0}) return invalid("a length of 0: nothing to copy");
   if (options.offset.value > source.size) {
     return Error{.code = Errc::out_of_range, .what = "the offset lies beyond the source's end"};
   }
   const std::uint64_t left = source.size - options.offset.value;
-  if (options.length > left) {
+  plan.length = options.length.value_or(left);
+  if (plan.length > left) {
     return Error{.code = Errc::out_of_range, .what = "the part ends beyond the source's end"};
   }
-  plan.length = options.length == 0 ? left : options.length;
   plan.total = options.create.virtual_size == 0 ? plan.length : options.create.virtual_size;
   if (plan.total == 0) return invalid("nothing to copy");
   if (plan.total < plan.length) {
@@ -41,6 +42,9 @@ Status take_format(const ConvertOptions& options, TargetKind kind, ConvertPlan& 
     return invalid("a conversion makes whole disks, no differencing ones");
   }
   if (kind == TargetKind::file) {
+    if (!create.format && !format_from_name(options.target)) {
+      return invalid("the file name tells no format: name it with --to raw, vhd or vhdx");
+    }
     OVHD_TRY(plan.format, creation_format(options.target, create));
   } else {
     plan.format = create.format.value_or(Format::raw);
@@ -103,9 +107,12 @@ Status take_size(TargetKind kind, ConvertPlan& plan) {
         std::max(align_up(plan.total, unit), azure ? kAzureLeast : std::uint64_t{0});
     if (rounded < plan.total) return invalid("the virtual size");
     if (rounded != plan.total) {
-      plan.notes.push_back("virtual size rounded up from " + std::to_string(plan.total) + " to " +
-                           std::to_string(rounded) + " bytes, zeros at the end" +
-                           (azure ? ", as Azure wants whole MiB, 20 at least" : ""));
+      plan.notes.push_back(
+          "virtual size rounded up from " + std::to_string(plan.total) + " to " +
+          std::to_string(rounded) + " bytes, with " + std::to_string(rounded - plan.total) +
+          " bytes of zeros at the end: " +
+          (azure ? "Azure wants whole MiB, 20 at least"
+                 : "a disk has whole sectors of " + std::to_string(unit) + " bytes"));
     }
     plan.total = rounded;
   }
@@ -124,6 +131,11 @@ Status take_size(TargetKind kind, ConvertPlan& plan) {
 TargetKind target_kind(const std::string& name) noexcept {
   if (name == "-") return TargetKind::stream;
   return is_nbd_uri(name) ? TargetKind::nbd : TargetKind::file;
+}
+
+Status check_part(const ConvertOptions& options, const SourceFacts& source) {
+  ConvertPlan ignored;
+  return take_part(options, source, ignored);
 }
 
 Result<ConvertPlan> plan_conversion(const ConvertOptions& options, const SourceFacts& source) {

@@ -12,7 +12,7 @@ namespace openvhd {
 
 /// What is known of a source.
 struct SourceFacts {
-  std::uint64_t size = 0;                  ///< Bytes.
+  std::uint64_t size = 0;                  ///< Bytes; of a raw file without what fills a sector.
   std::uint32_t logical_sector_size = 0;   ///< 0: it has none of its own (raw, NBD, a stream).
   std::uint32_t physical_sector_size = 0;  ///< Likewise.
   std::optional<Guid> identifier{};
@@ -31,6 +31,9 @@ struct ConvertPlan {
   bool write_zeros = false;  ///< Every byte of the target is to be written.
   std::vector<std::string> notes;
 };
+
+/// What plan_conversion() would refuse about the part of the source that is to be copied.
+Status check_part(const ConvertOptions& options, const SourceFacts& source);
 
 /// Errors: invalid, out_of_range (the part lies outside the source), unsupported (more than the
 /// format holds).

@@ -1,5 +1,6 @@
 #include "image/convert/disk_side.hpp"
 
+#include <algorithm>
 #include <utility>
 
 #include "base/try.hpp"
@@ -51,7 +52,10 @@ Result<DiskSide> side_of(std::unique_ptr<detail::DiskState> disk, std::uint32_t 
   OVHD_TRY(side.endpoint, DiskEndpoint::open(*side.disk, {.depth = depth}));
   const Geometry& geometry = side.disk->geometry();
   side.facts.size = geometry.virtual_size;
-  if (side.disk->format() != Format::raw) {
+  if (side.disk->format() == Format::raw) {
+    OVHD_TRY(const std::uint64_t bytes, side.disk->files().front()->size());
+    side.facts.size = std::min(bytes, geometry.virtual_size);
+  } else {
     side.facts.logical_sector_size = geometry.logical_sector_size;
     side.facts.physical_sector_size = geometry.physical_sector_size;
     side.facts.identifier = side.disk->image(0).info().identifier;

@@ -311,7 +311,14 @@ TEST_F(Convert, RawFilesThatEndInsideASectorAreRoundedUp) {
     for (const Kind& to : kKinds) {
       auto how = options(file("ragged"), Format::raw, "target", to);
       how.create.overwrite = true;
-      ASSERT_TRUE(run(how));
+      const auto result = run(how);
+      ASSERT_TRUE(result);
+      ASSERT_EQ(result->notes.size(), 1u);
+      EXPECT_EQ(result->notes[0],
+                "virtual size rounded up from " + std::to_string(size) + " to " +
+                    std::to_string(bytes.size()) + " bytes, with " +
+                    std::to_string(bytes.size() - size) +
+                    " bytes of zeros at the end: a disk has whole sectors of 512 bytes");
       EXPECT_TRUE(read_image(how.target, to.format) == bytes) << size << " " << to.name;
     }
   }

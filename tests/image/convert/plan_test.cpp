@@ -83,6 +83,8 @@ TEST(ConvertPlan, PartsMustLieInTheSource) {
   options.length = ~std::uint64_t{0};
   EXPECT_EQ(refusal(options, {.size = 3 * kMiB}), Errc::out_of_range);
   options.length = 0;
+  EXPECT_EQ(refusal(options, {.size = 3 * kMiB}), Errc::invalid);
+  options.length.reset();
   EXPECT_EQ(refusal(options, {.size = kMiB - 1}), Errc::out_of_range);
   EXPECT_EQ(refusal(options, {.size = kMiB}), Errc::invalid);
 }

@@ -132,7 +132,7 @@ TEST_F(Reflink, PartsThatAreNotAlignedAreCopied) {
     ASSERT_TRUE(result) << result.error().what;
     EXPECT_EQ(result->cloned_bytes > 0, at % 4096 == 0) << at;
     EXPECT_TRUE(std::ranges::equal(test::read_image(options.target, Format::vhdx),
-                                   std::span{bytes}.subspan(at, options.length)))
+                                   std::span{bytes}.subspan(at, *options.length)))
         << at;
   }
 }
