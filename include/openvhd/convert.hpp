@@ -15,7 +15,8 @@ namespace openvhd {
 struct ConvertOptions {
   /// A file, "-" for standard input (raw, read as it comes), or an nbd:// or nbd+unix:// URI.
   std::string source{};
-  /// Empty: from the content. Raw must be named, except for "-" and NBD, which are raw always.
+  /// Empty: from the content. Raw must be named, except for NBD, which is raw always, and for "-",
+  /// which is raw unless something else is named; what looks like an image there is refused.
   std::optional<Format> source_format{};
   ParentPolicy source_parents{};
   /// A file, "-" for standard output (raw or fixed VHD), or an NBD URI (raw).

@@ -182,6 +182,45 @@ class Convert(Case):
             outcome = self.run_tool("convert", source, self.path("b.vhdx"), *options, code=USAGE)
             self.assertTrue(outcome.err.startswith(f"vhdtool: {source}: "), outcome.err)
 
+    def test_an_image_on_standard_input_is_not_taken_for_a_disk(self):
+        data = sample_disk(4 * MIB)
+        raw = self.raw(data=data)
+        images = [self.convert(raw, f"{kind}.{ending}", "--from", "raw", "--type", kind)
+                  for ending in ("vhd", "vhdx") for kind in ("fixed", "dynamic")]
+        before = sorted(os.listdir(self.folder))
+        for image in images:
+            for name, options in (("t.vhd", ()), ("t.raw", ("--to", "raw"))):
+                with self.subTest(f"{image} {name}"):
+                    words = ("convert", "-", self.path(name), *options)
+                    refused = [self.run_tool(*words, stdin=bytes_of(image), code=USAGE)]
+                    with open(image, "rb") as file:
+                        refused.append(self.run_tool(*words, stdin=file, code=USAGE))
+                    for outcome in refused:
+                        self.assertTrue(outcome.err.startswith("vhdtool: -: "), outcome.err)
+                        self.assertIn("--from raw", outcome.err)
+                    self.assertEqual(sorted(os.listdir(self.folder)), before)
+                    self.run_tool(*words, "--from", "raw", stdin=bytes_of(image))
+                    self.run_tool("compare", image, self.path(name), "--format-a", "raw",
+                                  "--format-b", name.split(".")[1])
+                    os.remove(self.path(name))
+        # A whole file may be said to be an image.
+        with open(images[-1], "rb") as file:
+            self.run_tool("convert", "-", self.path("t.raw"), "--to", "raw", "--from", "vhdx",
+                          stdin=file)
+        self.assertEqual(bytes_of(self.path("t.raw")), data)
+
+    def test_a_long_image_on_standard_input_is_refused_before_it_is_read(self):
+        image = self.create("a.vhdx", GIB)
+        with subprocess.Popen([VHDTOOL, "convert", "-", self.path("b.vhd")],
+                              stdin=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+            try:
+                process.stdin.write(bytes_of(image)[:2 * MIB])
+                process.stdin.flush()
+            except BrokenPipeError:
+                pass  # it is gone already
+            self.assertEqual(process.wait(timeout=60), USAGE)  # the pipe is still open
+            process.stdin.raw.close()
+
     def test_raw_is_never_guessed(self):
         source = self.raw()
         self.convert(source, "a.vhdx", code=REFUSED)

@@ -31,6 +31,11 @@ class Forward final : public Progress {
   std::uint64_t furthest_ = 0;
 };
 
+/// From here on errors are about the source.
+void blame_source(const ConvertOptions& options) {
+  if (options.report != nullptr) options.report->files = {options.source};
+}
+
 /// From here on errors are about the target.
 void blame_target(const ConvertOptions& options) {
   if (options.report != nullptr) options.report->files = {options.target};
@@ -92,14 +97,24 @@ Result<ConvertPlan> plan_blind(const ConvertOptions& options) {
   return plan_conversion(options, {.size = *size});
 }
 
+Result<Spooled> spool_input(const ConvertOptions& options, File& file, bool sparse) {
+  bool stream_failed = false;
+  auto spooled = spool(Stream::standard_input(), file,
+                       {.sparse = sparse,
+                        .images_too = options.source_format.has_value(),
+                        .progress = options.progress},
+                       stream_failed);
+  if (stream_failed) blame_source(options);
+  return spooled;
+}
+
 /// A pipe becomes a raw file as it comes.
 Result<ConvertResult> spool_to_raw(const ConvertOptions& options) {
   OVHD_TRY(NewFile file, NewFile::create(options.target, {.overwrite = options.create.overwrite,
                                                           .direct = options.direct}));
   const bool device = file.file().is_block_device();
   const bool sparse = !options.create.no_sparse && !device;
-  OVHD_TRY(const Spooled done,
-           spool(Stream::standard_input(), file.file(), sparse, options.progress));
+  OVHD_TRY(const Spooled done, spool_input(options, file.file(), sparse));
   OVHD_TRY(ConvertPlan plan, plan_conversion(options, {.size = done.length}));
   if (!device) OVHD_CHECK(file.file().set_size(plan.total));
   OVHD_CHECK(file.commit());
@@ -114,12 +129,11 @@ Result<ConvertResult> spool_to_raw(const ConvertOptions& options) {
 /// A pipe becomes an image by way of a file beside it, since an image begins with its size.
 Result<ConvertResult> spool_and_copy(const ConvertOptions& options) {
   OVHD_TRY(NewFile file, NewFile::create(options.target + ".stdin", {}));
-  OVHD_TRY(const Spooled done,
-           spool(Stream::standard_input(), file.file(), true, options.progress));
-  if (done.length == 0) return invalid("nothing came from standard input");
+  OVHD_TRY(const Spooled done, spool_input(options, file.file(), true));
   OVHD_CHECK(file.file().set_size(done.length));
   OVHD_TRY(auto disk, disk_in(file.file(), options.source, Format::raw, false));
   OVHD_TRY(DiskSide source, side_of(std::move(disk), depth_of(options)));
+  blame_source(options);
   return copy(options, source);
 }
 

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "base/try.hpp"
+#include "image/convert/convert_spool.hpp"
 #include "image/convert/endpoint_disk.hpp"
 #include "image/convert/endpoint_nbd.hpp"
 #include "io/borrowed_file.hpp"
@@ -72,9 +73,16 @@ Result<DiskSide> open_side(const SideSpec& spec) {
       .parents = spec.parents,
       .direct = spec.direct,
       .report = spec.report};
-  OVHD_TRY(auto disk, detail::DiskState::open(standard_input ? kStandardInput : spec.name, options,
-                                              system_host()));
-  return side_of(std::move(disk), spec.depth);
+  if (!standard_input) {
+    OVHD_TRY(auto disk, detail::DiskState::open(spec.name, options, system_host()));
+    return side_of(std::move(disk), spec.depth);
+  }
+  auto disk = detail::DiskState::open(kStandardInput, options, system_host());
+  // Errors speak of it by the name that the user gave.
+  if (spec.report != nullptr && !spec.report->files.empty()) spec.report->files[0] = spec.name;
+  if (!disk) return disk.error();
+  if (!spec.format) OVHD_CHECK(refuse_image(*(*disk)->files().front()));
+  return side_of(*std::move(disk), spec.depth);
 }
 
 }  // namespace openvhd

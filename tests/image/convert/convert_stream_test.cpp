@@ -177,6 +177,31 @@ TEST_F(ConvertStream, APipeThatCannotBeConvertedLeavesNothing) {
   EXPECT_TRUE(test::names_in(directory_.path()).empty());
 }
 
+TEST_F(ConvertStream, AFixedVhdIsSeenAtItsEndWhereverThatFallsInAPiece) {
+  for (const std::uint64_t size : {512 * std::uint64_t{3}, kMiB - 512, kMiB, 2 * kMiB - 1024}) {
+    const std::string image = directory_ / "fixed.vhd";
+    ASSERT_EQ(test::make_image(image, {.type = DiskType::fixed}, test::pattern(size, 1)), "");
+    auto bytes = test::read_file(image);
+    std::filesystem::remove(image);
+    for (unsigned cut = 0; cut < 2; ++cut) {  // some programs write 511 bytes
+      for (const Kind& to : {kKinds[0], kKinds[4]}) {
+        auto options = from_input(to);
+        OpenReport report;
+        options.report = &report;
+        const auto result = convert_piped(bytes, options);
+        ASSERT_FALSE(result) << size;
+        EXPECT_EQ(result.error().code, Errc::invalid);
+        EXPECT_EQ(report.files, std::vector<std::string>{"-"});
+        EXPECT_TRUE(test::names_in(directory_.path()).empty());
+        options.source_format = Format::raw;
+        EXPECT_TRUE(convert_piped(bytes, options));
+        std::filesystem::remove(options.target);
+      }
+      bytes.pop_back();
+    }
+  }
+}
+
 TEST_F(ConvertStream, RawAndFixedVhdGoToStandardOutput) {
   const Bytes bytes = contents_with_holes(9 * kMiB + 512, 3);
   const std::string source = directory_ / "source.vhdx";
