@@ -29,6 +29,8 @@ struct CheckOptions {
   bool azure = false;  ///< Also what Azure demands of an upload.
   ParentPolicy parents{};
   Progress* progress = nullptr;  ///< Borrowed; may be null.
+  /// When it fails: the file that the error speaks of comes first. Borrowed; may be null.
+  OpenReport* report = nullptr;
 };
 
 struct FileCheck {
@@ -60,12 +62,14 @@ struct RepairResult {
 /// Mends what can be mended without losing data: replays a dirty log, rewrites a header, region
 /// table or footer from its good copy, extends or trims the file to its last extent. Every byte
 /// that it changes is first saved, durably, to `path` + ".undo"; undo_repair() puts them back.
-/// A healthy image is not touched. Errors as check(), and read_only, no_space.
+/// A healthy image is not touched. Errors as check(), and read_only, no_space, invalid (an undo
+/// file of an earlier repair is there).
 Result<RepairResult> repair(const std::string& path, const CheckOptions& options);
 
 /// Puts back what repair() changed, and removes the undo file. Errors as check(), and mismatch
-/// when the image was changed after the repair: then nothing is written.
-Status undo_repair(const std::string& path);
+/// when the image was changed after the repair: then nothing is written. Of `options` the report
+/// alone counts.
+Status undo_repair(const std::string& path, const CheckOptions& options = {});
 
 struct ReplayResult {
   bool was_dirty = false;

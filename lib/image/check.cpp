@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <cerrno>
 #include <openvhd/check.hpp>
 
 #include "base/try.hpp"
@@ -59,6 +60,11 @@ struct Climb {
   std::vector<HostFile> hosts;
 };
 
+/// From here on errors are about this file.
+void blame(const CheckOptions& options, const std::string& path) {
+  if (options.report != nullptr) options.report->files = {path};
+}
+
 /// Checks the parent of the last image and moves up to it. False: there is no way further.
 Result<bool> climb(Climb& up, Format format, const CheckOptions& options, Host& host,
                    CheckReport& report) {
@@ -74,6 +80,7 @@ Result<bool> climb(Climb& up, Format format, const CheckOptions& options, Host& 
   const auto& named = options.parents.chain;
   if (index <= named.size() && named[index - 1].format == Format::raw) return false;
   FileCheck parent_check{.path = found->file->name()};
+  blame(options, parent_check.path);
   OVHD_CHECK(check_file(*found->file, format, options, parent_check));
   up.hosts.push_back({found->file.get(), std::move(found->place)});
   auto parent = open_layer(format, std::move(found->file), false, host);
@@ -114,6 +121,18 @@ Result<CheckReport> check_one(File& file, const std::string& path, const CheckOp
   return report;
 }
 
+/// An empty file under this name, which is durable: no byte of an image changes before.
+Result<std::unique_ptr<PosixFile>> new_undo_file(const std::string& path) {
+  auto file = NewFile::create(path, {});
+  Status made = file ? file->commit() : Status{file.error()};
+  if (made) return std::move(*file).take();
+  Error error = made.error();
+  if (error.sys_errno == EEXIST) {
+    error.what = "in the way: --undo takes the earlier repair back; to keep it, remove this file";
+  }
+  return error;
+}
+
 }  // namespace
 
 bool FileCheck::clean() const noexcept {
@@ -134,6 +153,7 @@ Severity CheckReport::worst() const noexcept {
 }
 
 Result<CheckReport> check(const std::string& path, const CheckOptions& options) {
+  blame(options, path);
   OVHD_TRY(auto file, open_host_file(path, Access::read_only, false));
   OVHD_TRY(CheckReport report, check_one(*file, path, options));
   const Format format = *report.files.front().format;
@@ -152,25 +172,33 @@ Result<RepairResult> repair(const std::string& path, const CheckOptions& options
     return out;
   }
   OVHD_TRY(auto file, open_host_file(path, Access::read_write, false));
-  OVHD_TRY(auto undo, NewFile::create(path + kUndoEnding, {}));
-  // The name must be durable before the first byte of the image changes.
-  OVHD_CHECK(undo.commit());
-  OVHD_TRY(auto recorder, UndoFile::make(*file, std::move(undo).take()));
   out.undo_file = path + kUndoEnding;
+  blame(options, out.undo_file);
+  OVHD_TRY(auto undo, new_undo_file(out.undo_file));
+  OVHD_TRY(auto recorder, UndoFile::make(*file, std::move(undo)));
+  blame(options, path);
   const Format format = *out.before.files.front().format;
   const Status done = format == Format::vhdx ? vhdx::repair(*recorder, system_host(), out.actions)
                                              : vhd::repair(*recorder, system_host(), out.actions);
   if (!done) return done.error();
   OVHD_CHECK(file->sync());
+  blame(options, out.undo_file);
   OVHD_CHECK(recorder->seal());
+  blame(options, path);
   OVHD_TRY(out.after, check_one(*file, path, options));
   return out;
 }
 
-Status undo_repair(const std::string& path) {
+Status undo_repair(const std::string& path, const CheckOptions& options) {
+  blame(options, path);
   OVHD_TRY(auto file, open_host_file(path, Access::read_write, false));
+  blame(options, path + kUndoEnding);
   OVHD_TRY(auto undo, open_host_file(path + kUndoEnding, Access::read_only, false));
-  OVHD_CHECK(UndoFile::put_back(*file, *undo));
+  if (const Status back = UndoFile::put_back(*file, *undo); !back) {
+    // What is wrong with the undo file is told as corrupt; all else is about the image.
+    if (back.error().code != Errc::corrupt) blame(options, path);
+    return back;
+  }
   OVHD_TRY(auto entry, DirectoryEntry::open(path + kUndoEnding));
   OVHD_CHECK(entry.remove(entry.leaf()));
   return entry.sync();

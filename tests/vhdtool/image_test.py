@@ -304,6 +304,33 @@ class Check(Case):
                 self.assertEqual(bytes_of(path), damaged)
                 self.assertFalse(os.path.exists(path + ".undo"))
 
+    def test_an_undo_file_in_the_way_is_named(self):
+        path = self.create("a.vhdx", 8 * MIB)
+        with open(path + ".undo", "wb") as file:
+            file.write(b"of an earlier repair")
+        self.damage(path, 64 * KIB)
+        before = bytes_of(path)
+        outcome = self.run_tool("check", "--repair", path, code=USAGE)
+        self.assertTrue(outcome.err.startswith(f"vhdtool: {path}.undo: "), outcome.err)
+        for word in ("earlier repair", "--undo", "remove"):
+            self.assertIn(word, outcome.err)
+        report = self.run_tool("check", "--repair", "--json", path, code=USAGE).json()
+        self.assertEqual(report["images"][0]["error"]["file"], path + ".undo")
+        self.assertEqual(bytes_of(path), before)
+        self.assertEqual(bytes_of(path + ".undo"), b"of an earlier repair")
+        os.remove(path + ".undo")
+        os.mkdir(path + ".undo")
+        outcome = self.run_tool("check", "--repair", path, code=USAGE)
+        self.assertTrue(outcome.err.startswith(f"vhdtool: {path}.undo: "), outcome.err)
+
+    def test_an_undo_file_that_does_not_fit_is_named(self):
+        path = self.create("a.vhdx", 8 * MIB)
+        with open(path + ".undo", "wb") as file:
+            file.write(b"\x11" * 8192)
+        outcome = self.run_tool("check", "--undo", path, code=REFUSED)
+        self.assertTrue(outcome.err.startswith(f"vhdtool: {path}.undo: "), outcome.err)
+        self.run_tool("check", path)
+
     def test_what_cannot_be_opened_is_a_report_with_errors(self):
         path = self.create("a.vhdx", MIB)
         self.damage(path, 64 * KIB)

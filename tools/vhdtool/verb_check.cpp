@@ -1,6 +1,5 @@
 #include <fmt/format.h>
 
-#include <filesystem>
 #include <openvhd/check.hpp>
 
 #include "console.hpp"
@@ -16,11 +15,6 @@ namespace {
 ExitCode outcome(const openvhd::CheckReport& report) {
   if (report.clean()) return ExitCode::ok;
   return report.worst() == openvhd::Severity::error ? ExitCode::refused : ExitCode::different;
-}
-
-bool exists(const std::string& file) {
-  std::error_code ignored;
-  return std::filesystem::exists(file, ignored);
 }
 
 class Check : public Verb {
@@ -83,7 +77,7 @@ class Check : public Verb {
  private:
   ExitCode fail(Console& console, const openvhd::Error& error, const std::string& file,
                 Json& image) const {
-    const auto failure = failure_of(error, {}, file);
+    const auto failure = failure_of(error, report_, file);
     image["error"] = failure_json(failure);
     console.error_line(failure_text(failure));
     return exit_code(error.code);
@@ -117,19 +111,16 @@ class Check : public Verb {
   }
 
   ExitCode undo(Console& console, const std::string& file, Json& image) const {
-    const auto undone = openvhd::undo_repair(file);
-    if (!undone) {
-      // What is missing is the image or the file beside it; a name tells which.
-      const bool no_undo_file = undone.error().code == openvhd::Errc::not_found && exists(file);
-      return fail(console, undone.error(), no_undo_file ? file + ".undo" : file, image);
-    }
+    const auto undone = openvhd::undo_repair(file, options_);
+    if (!undone) return fail(console, undone.error(), file, image);
     image["undone"] = true;
     if (!json_) console.print(fmt::format("{}: repair undone\n", printable(file)));
     return ExitCode::ok;
   }
 
   std::vector<std::string> files_;
-  openvhd::CheckOptions options_;
+  openvhd::OpenReport report_;
+  openvhd::CheckOptions options_{.report = &report_};
   bool repair_ = false;
   bool undo_ = false;
   bool json_ = false;
