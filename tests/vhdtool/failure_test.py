@@ -3,12 +3,14 @@
 
 import os
 import re
+import resource
 import shutil
 import signal
 import subprocess
 import unittest
 
-from program import CANCELLED, Case, GIB, KIB, MIB, REFUSED, VHDTOOL, bytes_of
+from program import (CANCELLED, Case, GIB, IO, KIB, MIB, NOT_FOUND, REFUSED, USAGE, VHDTOOL,
+                     bytes_of)
 
 # Where vhdtool puts the tables of a new image: [MS-VHDX] 2.5, VHD "Block Allocation Table".
 VHDX_BAT, VHD_BAT = 3 * MIB, 1536
@@ -106,6 +108,40 @@ class Broken(Case):
                 os.remove(base)
                 self.refused(child, child, None)
 
+
+class Surroundings(Case):
+    """What a shell or a service may start a program with."""
+
+    def start(self, *words, before):
+        return subprocess.run([VHDTOOL, *words], preexec_fn=before, capture_output=True,
+                              check=False, timeout=60)
+
+    def test_an_image_is_no_standard_stream(self):
+        path = self.create("a.vhdx", 8 * MIB)
+        self.io(path, "write -P 0x41 0 64K")
+        before = bytes_of(path)
+        for closed in ((1,), (2,), (1, 2), (0, 1, 2)):
+            with self.subTest(closed):
+                done = self.start("io", path, "-c", "read 0 64", "-c", "read 99M 1",
+                                  before=lambda streams=closed: [os.close(n) for n in streams])
+                self.assertGreaterEqual(done.returncode, USAGE)
+                self.assertEqual(bytes_of(path)[:128 * KIB], before[:128 * KIB])
+                self.run_tool("check", path)
+        done = self.start("convert", "-", self.path("b.vhdx"), before=lambda: os.close(0))
+        self.assertEqual(done.returncode, IO)
+        self.assertIn(b"Bad file descriptor", done.stderr)
+        self.assertEqual(os.listdir(self.folder), ["a.vhdx"])
+
+    @staticmethod
+    def files_of_at_most(size):
+        resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
+
+    def test_a_limit_on_files_is_an_error_and_not_the_end(self):
+        done = self.start("create", self.path("a.vhd"), "--size", "64M", "--type", "fixed",
+                          "--no-sparse", before=lambda: self.files_of_at_most(MIB))
+        self.assertEqual(done.returncode, IO)
+        self.assertRegex(done.stderr, rb"^vhdtool: .*a\.vhd: .*File too large\n$")
+        self.assertEqual(os.listdir(self.folder), [])
 
 class Interrupted(Case):
     def test_writing_extents_shows_progress_and_stops_at_the_first_signal(self):

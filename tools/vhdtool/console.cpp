@@ -1,7 +1,4 @@
 #include "console.hpp"
-
-#include <fmt/format.h>
-
 #include <cerrno>
 #include <cstdio>
 #include <cstring>
@@ -46,7 +43,7 @@ void Console::print(std::string_view text) noexcept {
 void Console::note(std::string_view text) {
   if (json_) return;
   std::fflush(out_);
-  fmt::print(err_, "vhdtool: note: {}\n", printable(text));
+  say("note: " + printable(text));
 }
 
 void Console::notes(const std::vector<std::string>& texts) {
@@ -55,7 +52,12 @@ void Console::notes(const std::vector<std::string>& texts) {
 
 void Console::error_line(const std::string& text) {
   std::fflush(out_);
-  fmt::print(err_, "vhdtool: {}\n", text);
+  say(text);
+}
+
+// fmt::print would throw where nobody listens.
+void Console::say(const std::string& text) {
+  std::fputs(("vhdtool: " + text + '\n').c_str(), err_);
 }
 
 ExitCode Console::fail(const Failure& failure) {

@@ -53,6 +53,8 @@ class Console {
   ExitCode finish(ExitCode code) noexcept;
 
  private:
+  void say(const std::string& text);
+
   std::FILE* out_;
   std::FILE* err_;
   bool json_ = false;

@@ -1,3 +1,4 @@
+#include <fcntl.h>
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -13,6 +14,16 @@
 
 namespace vhdtool {
 namespace {
+
+// A standard stream that the caller has closed would be the first file opened here: an image that
+// our reports are written into. What takes its place fails whoever uses it.
+void occupy_standard_streams() noexcept {
+  for (const int stream : {0, 1, 2}) {
+    if (::fcntl(stream, F_GETFD) >= 0) continue;
+    // The lowest number that is free: this one. There for as long as the process is.
+    static_cast<void>(::open("/dev/null", stream == 0 ? O_WRONLY : O_RDONLY));
+  }
+}
 
 ExitCode unknown_verb(Console& console, const std::string& word,
                       const std::vector<std::unique_ptr<Verb>>& verbs) {
@@ -54,7 +65,9 @@ ExitCode run(Console& console, const std::vector<std::string>& words) {
 }  // namespace vhdtool
 
 int main(int argc, char** argv) {
+  vhdtool::occupy_standard_streams();
   vhdtool::catch_interrupts();
+  vhdtool::survive_size_limits();
   vhdtool::Console console{stdout, stderr};
   auto code = vhdtool::ExitCode::io;
   try {

@@ -13,6 +13,12 @@ static_assert(std::atomic<bool>::is_always_lock_free, "a signal handler sets it"
 
 extern "C" void ask_to_stop(int) { asked_to_stop.store(true, std::memory_order_relaxed); }
 
+void ignore(int signal) noexcept {
+  struct sigaction action{};
+  action.sa_handler = SIG_IGN;
+  ::sigaction(signal, &action, nullptr);
+}
+
 }  // namespace
 
 void catch_interrupts() noexcept {
@@ -26,10 +32,8 @@ void catch_interrupts() noexcept {
 
 bool interrupted() noexcept { return asked_to_stop.load(std::memory_order_relaxed); }
 
-void survive_closed_pipes() noexcept {
-  struct sigaction action{};
-  action.sa_handler = SIG_IGN;
-  ::sigaction(SIGPIPE, &action, nullptr);
-}
+void survive_size_limits() noexcept { ignore(SIGXFSZ); }
+
+void survive_closed_pipes() noexcept { ignore(SIGPIPE); }
 
 }  // namespace vhdtool

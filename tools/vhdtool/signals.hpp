@@ -9,6 +9,10 @@ void catch_interrupts() noexcept;
 /// A clean stop was asked for.
 bool interrupted() noexcept;
 
+/// A file at the size that the process may make it fails writes with EFBIG in place of ending the
+/// process, so that what was begun is cleaned up.
+void survive_size_limits() noexcept;
+
 /// A reader that goes away makes writes fail with EPIPE in place of ending the process, so that
 /// what was begun is cleaned up.
 void survive_closed_pipes() noexcept;
