@@ -48,7 +48,13 @@ Status add_parent(Opening& opening, const OpenOptions& options, Host& host) {
   OVHD_CHECK(check_depth(options.parents, index));
   const ImageLayer& child = *chain.images.back().layer;
   auto found = find_parent(child, opening.hosts, options);
-  if (!found) return at_layer(found.error(), index - 1);
+  if (!found) {
+    // A file that the operator named is the one that the error is about.
+    const auto& named = options.parents.chain;
+    if (index > named.size()) return at_layer(found.error(), index - 1);
+    report_file(options, named[index - 1].path);
+    return at_layer(found.error(), index);
+  }
   const std::string path = found->file->name();
   report_file(options, path);
   opening.hosts.push_back({found->file.get(), std::move(found->place)});
@@ -189,6 +195,10 @@ Result<OpenedChain> open_chain(const std::string& path, const OpenOptions& optio
       opening.hosts.push_back({leaf_file, std::move(place)});
     }
     OVHD_CHECK(add_parent(opening, options, host));
+  }
+  const std::size_t parents = chain.images.size() - 1;
+  if (options.parents.open_parents && options.parents.chain.size() > parents) {
+    return Error{.code = Errc::invalid, .what = "more parents are named than the image has"};
   }
   return std::move(opening.chain);
 }

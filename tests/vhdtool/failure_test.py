@@ -109,6 +109,26 @@ class Broken(Case):
                 self.refused(child, child, None)
 
 
+class Parents(Case):
+    def test_a_parent_that_was_named_is_the_one_that_is_told_of(self):
+        base = self.create("base.vhdx", 8 * MIB)
+        child, leaf = self.path("child.vhdx"), self.path("leaf.vhdx")
+        self.run_tool("create", child, "--parent", base)
+        self.run_tool("create", leaf, "--parent", child)
+        gone = self.path("gone.vhdx")
+        for named, culprit, code in (((gone,), gone, NOT_FOUND), ((child, gone), gone, NOT_FOUND),
+                                     ((leaf,), leaf, REFUSED), ((child, leaf), leaf, REFUSED),
+                                     ((child, base, gone), leaf, USAGE)):
+            options = [word for parent in named for word in ("--parent", parent)]
+            for words in (("convert", leaf, self.path("t.vhdx")), ("info", "--chain", leaf),
+                          ("map", leaf)):
+                with self.subTest(f"{named} {words[0]}"):
+                    outcome = self.run_tool(*words, *options, code=code)
+                    line = outcome.err.splitlines()[-1]
+                    self.assertTrue(line.startswith(f"vhdtool: {culprit}: "), line)
+        self.assertFalse(os.path.exists(self.path("t.vhdx")))
+
+
 class Surroundings(Case):
     """What a shell or a service may start a program with."""
 
