@@ -163,6 +163,29 @@ class Surroundings(Case):
         self.assertRegex(done.stderr, rb"^vhdtool: .*a\.vhd: .*File too large\n$")
         self.assertEqual(os.listdir(self.folder), [])
 
+@unittest.skipUnless(os.geteuid() == 0 and shutil.which("losetup"), "needs loop devices")
+class Device(Case):
+    def device(self, size):
+        path = self.path("backing")
+        with open(path, "wb") as file:
+            file.write(b"\x55" * size)
+        done = subprocess.run(["losetup", "-f", "--show", path], capture_output=True, check=False)
+        if done.returncode != 0:
+            self.skipTest("no loop device")
+        name = done.stdout.decode().strip()
+        self.addCleanup(subprocess.run, ["losetup", "-d", name], check=False)
+        return name
+
+    def content(self, device):
+        with open(device, "rb") as file:
+            return file.read()
+
+    def test_a_stream_ends_in_zeros_on_a_device_too(self):
+        device = self.device(MIB)
+        self.run_tool("convert", "-", device, "--to", "raw", "--overwrite", stdin=b"\x01" * 1000)
+        self.assertEqual(self.content(device), b"\x01" * 1000 + bytes(24) + b"\x55" * (MIB - 1024))
+
+
 class Interrupted(Case):
     def test_writing_extents_shows_progress_and_stops_at_the_first_signal(self):
         size = 8 * GIB

@@ -11,6 +11,7 @@
 #include "image/convert/convert_target.hpp"
 #include "image/convert/disk_side.hpp"
 #include "image/create_target.hpp"
+#include "io/zero_fill.hpp"
 
 namespace openvhd {
 namespace {
@@ -116,7 +117,10 @@ Result<ConvertResult> spool_to_raw(const ConvertOptions& options) {
   const bool sparse = !options.create.no_sparse && !device;
   OVHD_TRY(const Spooled done, spool_input(options, file.file(), sparse));
   OVHD_TRY(ConvertPlan plan, plan_conversion(options, {.size = done.length}));
-  if (!device) OVHD_CHECK(file.file().set_size(plan.total));
+  // What a device held before does not fill up the last sector.
+  OVHD_CHECK(device ? fill_with_zeros(file.file(), {{done.length}, plan.total - done.length},
+                                      options.progress)
+                    : file.file().set_size(plan.total));
   OVHD_CHECK(file.commit());
   ConvertResult result{.virtual_size = plan.total};
   result.copied_bytes = done.length - done.zero_bytes;
