@@ -46,11 +46,12 @@ std::string relative_to(const std::string& child, const std::string& parent) {
 
 Result<Parent> open_parent(const std::string& path, const CreateOptions& options, Format format,
                            Host& host) {
-  const OpenOptions open{.access = Access::read_only,
-                         .format = format,
-                         .parents = options.parent_policy,
-                         .report = options.report};
+  const OpenOptions open{
+      .access = Access::read_only, .parents = options.parent_policy, .report = options.report};
   OVHD_TRY(auto disk, detail::DiskState::open(options.parent, open, host));
+  if (disk->format() != format) {
+    return invalid("the parent is an image of another format than its child");
+  }
   OVHD_CHECK(check_depth(options.parent_policy, disk->paths().size()));
   const std::string way = relative_to(path, options.parent);
   if (options.report != nullptr && way.find('\\', 2) != std::string::npos) {
@@ -117,6 +118,9 @@ Status check_combination(const CreateOptions& options, Format format) {
   if (format == Format::vhd && options.logical_sector_size > 512) {
     return invalid("VHD has logical sectors of 512 bytes only");
   }
+  if (options.block_size != 0 && format != Format::vhdx && options.type == DiskType::fixed) {
+    return invalid("a raw disk and a fixed VHD have no blocks");
+  }
   if (format != Format::vhdx && options.log_size != 0) return invalid("only VHDX has a log");
   return Ok{};
 }
@@ -164,6 +168,15 @@ Status create_raw(File& file, const CreateOptions& options, const Geometry& geom
                  ? fill_with_zeros(file, {{}, geometry.virtual_size}, options.progress)
                  : file.set_size(geometry.virtual_size));
   return file.sync();
+}
+
+/// The lock would refuse it too, in words about somebody else.
+Status refuse_own_parent(const std::string& path, const CreateOptions& options) {
+  std::error_code ignored;
+  if (options.parent.empty() || !std::filesystem::equivalent(path, options.parent, ignored)) {
+    return Ok{};
+  }
+  return invalid("an image is not its own parent");
 }
 
 constexpr char lower_case(char c) {
@@ -218,9 +231,13 @@ Status create(const std::string& path, const CreateOptions& options) {
   // What the options contradict is found before a file is made.
   OVHD_TRY(const Format format, creation_format(path, options));
   OVHD_CHECK(check_combination(options, format));
+  OVHD_CHECK(refuse_own_parent(path, options));
   // Past the page cache: what was written is not left for a sync that nobody can stop.
   OVHD_TRY(auto target,
            NewFile::create(path, {.overwrite = options.overwrite, .direct = options.no_sparse}));
+  if (target.file().is_block_device() && format != Format::raw) {
+    return invalid("a block device takes the disk itself, no image of one");
+  }
   OVHD_CHECK(create_in(target.file(), path, options, system_host()));
   return target.commit();
 }

@@ -128,6 +128,30 @@ class Parents(Case):
                     self.assertTrue(line.startswith(f"vhdtool: {culprit}: "), line)
         self.assertFalse(os.path.exists(self.path("t.vhdx")))
 
+    def test_a_child_is_not_made_over_its_own_parent_or_one_of_another_format(self):
+        base = self.create("base.vhdx", 8 * MIB)
+        before = bytes_of(base)
+        outcome = self.run_tool("create", base, "--parent", base, "--overwrite", code=USAGE)
+        self.assertIn("not its own parent", outcome.err)
+        self.assertEqual(bytes_of(base), before)
+        outcome = self.run_tool("create", self.path("c.vhd"), "--parent", base, code=USAGE)
+        self.assertTrue(outcome.err.startswith(f"vhdtool: {base}: "), outcome.err)
+        self.assertIn("another format", outcome.err)
+
+
+class Combinations(Case):
+    def test_options_that_have_no_effect_are_refused(self):
+        source = self.create("a.vhdx", 20 * MIB)
+        for name, options in (("b.raw", ("--to", "raw", "--type", "dynamic")),
+                              ("b.vhd", ("--azure", "--type", "dynamic")),
+                              ("b.raw", ("--to", "raw", "--block-size", "1M")),
+                              ("b.vhd", ("--type", "fixed", "--block-size", "1M"))):
+            with self.subTest(options):
+                self.run_tool("convert", source, self.path(name), *options, code=USAGE)
+        self.run_tool("create", self.path("b.vhd"), "--size", "1M", "--type", "fixed",
+                      "--block-size", "1M", code=USAGE)
+        self.assertEqual(os.listdir(self.folder), ["a.vhdx"])
+
 
 class Surroundings(Case):
     """What a shell or a service may start a program with."""
@@ -179,6 +203,14 @@ class Device(Case):
     def content(self, device):
         with open(device, "rb") as file:
             return file.read()
+
+    def test_no_image_is_made_on_a_device(self):
+        device = self.device(MIB)
+        for form in ("vhd", "vhdx"):
+            outcome = self.run_tool("create", device, "--format", form, "--size", "1M",
+                                    "--overwrite", code=USAGE)
+            self.assertIn("block device", outcome.err)
+        self.assertEqual(self.content(device), b"\x55" * MIB)
 
     def test_a_stream_ends_in_zeros_on_a_device_too(self):
         device = self.device(MIB)

@@ -84,6 +84,10 @@ class Convert : public Verb {
       survive_closed_pipes();
     }
     const bool fixed = options_.create.azure || to_stdout || options_.create.format == Format::raw;
+    if (type_ == DiskType::dynamic && options_.create.azure)
+      return console.usage("convert: --azure makes a fixed VHD, no dynamic one");
+    if (type_ == DiskType::dynamic && options_.create.format == Format::raw)
+      return console.usage("convert: a raw disk is fixed, not dynamic");
     options_.create.type = type_.value_or(fixed ? DiskType::fixed : DiskType::dynamic);
     openvhd::OpenReport report;
     options_.report = &report;

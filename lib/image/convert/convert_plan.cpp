@@ -58,6 +58,9 @@ Status take_format(const ConvertOptions& options, TargetKind kind, ConvertPlan& 
     create.type = DiskType::fixed;
   }
   if (plan.format == Format::raw) create.type = DiskType::fixed;
+  if (create.block_size != 0 && plan.format != Format::vhdx && create.type == DiskType::fixed) {
+    return invalid("a raw disk and a fixed VHD have no blocks");
+  }
   if (kind == TargetKind::stream && create.type != DiskType::fixed) {
     return invalid("only raw and fixed VHD can be written to standard output");
   }
@@ -110,7 +113,7 @@ Status take_size(TargetKind kind, ConvertPlan& plan) {
       plan.notes.push_back(
           "virtual size rounded up from " + std::to_string(plan.total) + " to " +
           std::to_string(rounded) + " bytes, with " + std::to_string(rounded - plan.total) +
-          " bytes of zeros at the end: " +
+          (rounded - plan.total == 1 ? " byte" : " bytes") + " of zeros at the end: " +
           (azure ? "Azure wants whole MiB, 20 at least"
                  : "a disk has whole sectors of " + std::to_string(unit) + " bytes"));
     }
