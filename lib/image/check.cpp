@@ -133,6 +133,12 @@ Result<std::unique_ptr<PosixFile>> new_undo_file(const std::string& path) {
   return error;
 }
 
+Status remove_undo_file(const std::string& path) {
+  OVHD_TRY(auto entry, DirectoryEntry::open(path));
+  OVHD_CHECK(entry.remove(entry.leaf()));
+  return entry.sync();
+}
+
 }  // namespace
 
 bool FileCheck::clean() const noexcept {
@@ -175,12 +181,22 @@ Result<RepairResult> repair(const std::string& path, const CheckOptions& options
   out.undo_file = path + kUndoEnding;
   blame(options, out.undo_file);
   OVHD_TRY(auto undo, new_undo_file(out.undo_file));
-  OVHD_TRY(auto recorder, UndoFile::make(*file, std::move(undo)));
+  auto made = UndoFile::make(*file, std::move(undo));
+  if (!made) {
+    static_cast<void>(remove_undo_file(out.undo_file));
+    return made.error();
+  }
+  const std::unique_ptr<UndoFile> recorder = *std::move(made);
   blame(options, path);
   const Format format = *out.before.files.front().format;
   const Status done = format == Format::vhdx ? vhdx::repair(*recorder, system_host(), out.actions)
                                              : vhd::repair(*recorder, system_host(), out.actions);
-  if (!done) return done.error();
+  if (!done) {
+    if (recorder->failure()) blame(options, out.undo_file);
+    // With nothing to take back it would only be in the way of the next repair.
+    if (!recorder->changed_target()) static_cast<void>(remove_undo_file(out.undo_file));
+    return recorder->failure().value_or(done.error());
+  }
   OVHD_CHECK(file->sync());
   blame(options, out.undo_file);
   OVHD_CHECK(recorder->seal());
@@ -199,9 +215,7 @@ Status undo_repair(const std::string& path, const CheckOptions& options) {
     if (back.error().code != Errc::corrupt) blame(options, path);
     return back;
   }
-  OVHD_TRY(auto entry, DirectoryEntry::open(path + kUndoEnding));
-  OVHD_CHECK(entry.remove(entry.leaf()));
-  return entry.sync();
+  return remove_undo_file(path + kUndoEnding);
 }
 
 Result<ReplayResult> replay(const std::string& path, bool dry_run) {

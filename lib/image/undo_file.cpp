@@ -194,7 +194,13 @@ std::int32_t UndoFile::execute(const IoCommand& command) noexcept {
   } else if (command.kind == IoCommand::Kind::set_size && command.at.value < size_before_) {
     saved = save(command.at, size_before_ - command.at.value);
   }
-  if (!saved) return saved.error().sys_errno != 0 ? -saved.error().sys_errno : -EIO;
+  if (!saved) {
+    failure_ = saved.error();
+    return saved.error().sys_errno != 0 ? -saved.error().sys_errno : -EIO;
+  }
+  const bool looks_only =
+      command.kind == IoCommand::Kind::read || command.kind == IoCommand::Kind::sync;
+  changed_target_ = changed_target_ || !looks_only;
   return target_.execute(command);
 }
 

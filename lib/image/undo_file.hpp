@@ -2,6 +2,7 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -29,8 +30,10 @@ class UndoFile final : public File {
   /// The work is done and durable: from now on what is put back must fit what is there.
   Status seal() noexcept;
 
-  /// True once something was recorded.
-  bool used() const noexcept { return records_ != 0; }
+  /// True once a command that may change the target has been passed on to it.
+  bool changed_target() const noexcept { return changed_target_; }
+  /// Why a command was not passed on: what it replaces could not be saved.
+  const std::optional<Error>& failure() const noexcept { return failure_; }
 
   std::int32_t execute(const IoCommand& command) noexcept override;
   Result<std::uint64_t> size() noexcept override { return target_.size(); }
@@ -53,6 +56,8 @@ class UndoFile final : public File {
   std::unique_ptr<File> undo_;
   std::uint64_t size_before_;
   std::uint64_t records_ = 0;
+  bool changed_target_ = false;
+  std::optional<Error> failure_;
   std::vector<std::uint64_t> saved_;  // page numbers, sorted
 };
 

@@ -187,6 +187,21 @@ class Surroundings(Case):
         self.assertRegex(done.stderr, rb"^vhdtool: .*a\.vhd: .*File too large\n$")
         self.assertEqual(os.listdir(self.folder), [])
 
+    def test_a_repair_that_cannot_save_what_it_replaces_changes_and_leaves_nothing(self):
+        path = self.create("a.vhdx", 8 * MIB)
+        damage(path, 64 * KIB + 100, b"\xff")
+        before = bytes_of(path)
+        for size in (512, 4 * KIB, 6 * KIB):
+            with self.subTest(size):
+                done = self.start("check", "--repair", path,
+                                  before=lambda limit=size: self.files_of_at_most(limit))
+                self.assertEqual(done.returncode, IO)
+                self.assertIn(b"a.vhdx.undo: ", done.stderr)
+                self.assertEqual(bytes_of(path), before)
+                self.assertEqual(os.listdir(self.folder), ["a.vhdx"])
+        self.run_tool("check", "--repair", path)
+
+
 @unittest.skipUnless(os.geteuid() == 0 and shutil.which("losetup"), "needs loop devices")
 class Device(Case):
     def device(self, size):
