@@ -19,7 +19,8 @@ Step<Ok> SyncRounds::flush(FlushTicket& ticket, std::uint64_t token) noexcept {
   if (finished_ >= ticket.target) return Ok{};
   if (started_ != finished_) return Wait{};
   ++started_;
-  unsynced_.store(false, std::memory_order_release);
+  unsynced_.store(false, std::memory_order_relaxed);
+  std::atomic_thread_fence(std::memory_order_seq_cst);
   return IoCommand{.kind = IoCommand::Kind::sync, .token = token};
 }
 

@@ -16,6 +16,8 @@ class SyncRounds {
  public:
   /// A write has completed. Any thread.
   void wrote() noexcept {
+    // After the write on the host; flush() has the other half.
+    std::atomic_thread_fence(std::memory_order_seq_cst);
     if (!unsynced_.load(std::memory_order_relaxed))
       unsynced_.store(true, std::memory_order_release);
   }
@@ -30,7 +32,8 @@ class SyncRounds {
   void complete(std::int32_t result) noexcept;
 
  private:
-  // Cleared before a sync is issued: a write that completes later sets it again.
+  // Cleared before a sync is issued, with full fences on both sides: either that sync covers a
+  // write, or whoever made it finds this clear and sets it again.
   std::atomic<bool> unsynced_{false};
   std::atomic<bool> poisoned_{false};
   std::uint64_t started_ = 0;
