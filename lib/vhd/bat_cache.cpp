@@ -21,7 +21,9 @@ BatCache::BatCache(const ParsedImage& image, std::uint64_t budget_bytes, std::ui
       claims_{narrow<std::uint32_t>(image.stride() / kSectorBytes), image.blocks, seed},
       pages_(div_ceil(image.blocks, BatPage::kEntries)),
       seen_(pages_.size()),
-      unseen_{pages_.size()} {}
+      unseen_{pages_.size()} {
+  homes_ = std::make_unique<std::atomic<BatPage*>[]>(pages_.size());
+}
 
 std::size_t BatCache::page_length(std::uint32_t page) const noexcept {
   return static_cast<std::size_t>(
@@ -29,10 +31,8 @@ std::size_t BatCache::page_length(std::uint32_t page) const noexcept {
 }
 
 Pending BatCache::load(std::uint32_t block) noexcept {
-  BatPage* const page = resident(block);
-  if (page == nullptr) return load_page(block / BatPage::kEntries);
-  page->used = true;
-  return std::nullopt;
+  if (in_memory(block) != nullptr) return std::nullopt;
+  return load_page(block / BatPage::kEntries);
 }
 
 Pending BatCache::load_page(std::uint32_t index) noexcept {
@@ -40,18 +40,20 @@ Pending BatCache::load_page(std::uint32_t index) noexcept {
   if (!page) {
     make_room();
     page = std::make_unique<BatPage>();
+    page->loading = std::make_unique<BatPage::Loading>();
     ++in_memory_;
   }
-  if (page->call.idle()) {
-    page->call.read(entry_at(first_entry(index)),
-                    std::as_writable_bytes(std::span{page->entries}).first(page_length(index)),
-                    "block allocation table: read (V03)");
+  BatPage::Loading& loading = *page->loading;
+  if (loading.call.idle()) {
+    loading.call.read(entry_at(first_entry(index)),
+                      std::as_writable_bytes(std::span{loading.entries}).first(page_length(index)),
+                      "block allocation table: read (V03)");
   }
-  if (auto blocked = advance(page->call, token_of(TokenKind::table_page, index))) return blocked;
-  page->call.reset();
-  page->loaded = true;
-  page->used = true;
+  if (auto blocked = advance(loading.call, token_of(TokenKind::table_page, index))) return blocked;
   judge(index);
+  page->loading.reset();
+  page->used.store(true, std::memory_order_relaxed);
+  homes_[index].store(page.get(), std::memory_order_release);
   if (!seen_[index]) {
     seen_[index] = true;
     --unseen_;
@@ -60,7 +62,7 @@ Pending BatCache::load_page(std::uint32_t index) noexcept {
 }
 
 void BatCache::complete(std::uint32_t page, std::int32_t result) noexcept {
-  pages_[page]->call.completed(result);
+  pages_[page]->loading->call.completed(result);
 }
 
 Pending BatCache::load_all() noexcept {
@@ -73,17 +75,20 @@ Pending BatCache::load_all() noexcept {
   return std::nullopt;
 }
 
+/// What lies behind the entries that the disk uses is kept as it is, as it goes back to the file
+/// with them.
 void BatCache::judge(std::uint32_t index) noexcept {
   BatPage& page = *pages_[index];
   const std::uint32_t first = first_entry(index);
   const std::uint32_t count = std::min(BatPage::kEntries, image_.blocks - first);
-  for (std::uint32_t i = 0; i < count; ++i) {
-    const std::uint32_t start = page.entries[i];
-    page.states[i] = BlockState::unknown;
-    if (start == kUnused) continue;
-    page.states[i] = judge_entry(first + i, start);
-    if (page.states[i] != BlockState::unknown && !damage_)
-      damage_ = error_of(first + i, page.states[i]);
+  for (std::uint32_t i = 0; i < BatPage::kEntries; ++i) {
+    const std::uint32_t start = page.loading->entries[i];
+    BlockState state = start == kUnused ? BlockState::unused : BlockState::unknown;
+    if (i < count && start != kUnused) {
+      state = judge_entry(first + i, start);
+      if (state != BlockState::unknown && !damage_) damage_ = error_of(first + i, state);
+    }
+    page.put(i, BlockEntry::at(start, state));
   }
 }
 
@@ -91,9 +96,16 @@ BlockState BatCache::judge_entry(std::uint32_t block, std::uint32_t start) noexc
   if (judge_place(image_, block, start, data_limit_) != EntryVerdict::good)
     return BlockState::out_of_bounds;
   if (claims_.claim(start, block)) return BlockState::unknown;
-  if (BatPage* const other = resident(claims_.rival()))
-    other->states[claims_.rival() % BatPage::kEntries] = BlockState::shared;
+  mark_rival_shared(claims_.rival());
   return BlockState::shared;
+}
+
+/// One whose page is not in memory is found out when that is loaded.
+void BatCache::mark_rival_shared(std::uint32_t rival) noexcept {
+  BatPage* const page = pages_[rival / BatPage::kEntries].get();
+  if (page == nullptr) return;
+  const std::uint32_t index = rival % BatPage::kEntries;
+  page->put(index, BlockEntry::at(page->entry(index).start(), BlockState::shared));
 }
 
 Error BatCache::error_of(std::uint32_t block, BlockState state) const noexcept {
@@ -104,27 +116,41 @@ Error BatCache::error_of(std::uint32_t block, BlockState state) const noexcept {
                       : "block allocation table: entry out of bounds (V04)"};
 }
 
-void BatCache::set(std::uint32_t block, std::uint32_t start, BlockState state) noexcept {
-  BatPage& page = page_of(block);
+void BatCache::set(std::uint32_t block, BlockEntry entry) noexcept {
+  BatPage& page = *pages_[block / BatPage::kEntries];
   const std::uint32_t i = block % BatPage::kEntries;
-  page.entries[i] = start;
-  page.states[i] = state;
+  page.put(i, entry);
   if (page.dirty == 0) ++dirty_pages_;
   page.dirty = static_cast<std::uint8_t>(page.dirty | 1u << (i / kEntriesPerSector));
+}
+
+void BatCache::learn(std::uint32_t block, BlockEntry entry) noexcept {
+  pages_[block / BatPage::kEntries]->put(block % BatPage::kEntries, entry);
+}
+
+void BatCache::hide_bits(std::uint32_t block, const SectorBits& bits, BlockState state) noexcept {
+  BatPage* const page = pages_[block / BatPage::kEntries].get();
+  const std::uint32_t i = block % BatPage::kEntries;
+  if (page == nullptr || page->entry(i) != BlockEntry::partial(bits)) return;
+  page->put(i, BlockEntry::at(bits.start(), state));
 }
 
 void BatCache::snapshot(std::uint64_t round, std::vector<Snapshot>& out) {
   for (std::uint32_t index = 0; dirty_pages_ != 0 && index < pages_.size(); ++index) {
     BatPage* const page = pages_[index].get();
     if (page == nullptr || page->dirty == 0) continue;
-    const auto first = static_cast<std::size_t>(std::countr_zero(page->dirty)) * kSectorBytes;
-    const auto end = static_cast<std::size_t>(std::bit_width(page->dirty)) * kSectorBytes;
-    const auto bytes = std::as_bytes(std::span{page->entries}).subspan(first, end - first);
-    const FileOffset at = entry_at(first_entry(index)) + first;
+    const auto first = static_cast<std::uint32_t>(std::countr_zero(page->dirty));
+    const auto end = static_cast<std::uint32_t>(std::bit_width(page->dirty));
+    const FileOffset at = entry_at(first_entry(index)) + std::uint64_t{first} * kSectorBytes;
     const bool continues = !out.empty() && out.back().at + out.back().bytes.size() == at &&
                            out.back().bytes.size() < kMostSnapshotBytes;
     if (!continues) out.push_back({at, {}});
-    out.back().bytes.insert(out.back().bytes.end(), bytes.begin(), bytes.end());
+    std::vector<std::byte>& bytes = out.back().bytes;
+    for (std::uint32_t i = first * kEntriesPerSector; i < end * kEntriesPerSector; ++i) {
+      const Be32 start{page->entry(i).start()};
+      const auto stored = std::as_bytes(std::span{&start, 1});
+      bytes.insert(bytes.end(), stored.begin(), stored.end());
+    }
     page->dirty = 0;
     page->round = round;
     --dirty_pages_;
@@ -133,12 +159,16 @@ void BatCache::snapshot(std::uint64_t round, std::vector<Snapshot>& out) {
 
 /// Second chance: a page that was used since the hand passed is spared once.
 void BatCache::make_room() noexcept {
-  for (std::size_t steps = 2 * pages_.size(); steps > 0 && in_memory_ >= most_pages_; --steps) {
-    auto& page = pages_[hand_];
+  limbo_.reclaim();
+  for (std::size_t steps = 2 * pages_.size();
+       steps > 0 && in_memory_ >= most_pages_ && !limbo_.is_full(); --steps) {
+    const std::size_t index = hand_;
+    auto& page = pages_[index];
     hand_ = hand_ + 1 == pages_.size() ? 0 : hand_ + 1;
-    if (!page || !page->loaded || page->dirty != 0 || page->round > finished_round_) continue;
-    if (std::exchange(page->used, false)) continue;
-    page.reset();
+    if (!page || page->loading || page->dirty != 0 || page->round > finished_round_) continue;
+    if (page->used.exchange(false, std::memory_order_relaxed)) continue;
+    homes_[index].store(nullptr, std::memory_order_release);
+    limbo_.put(std::move(page));
     --in_memory_;
   }
 }

@@ -3,35 +3,42 @@
 #pragma once
 
 #include <array>
+#include <atomic>
 #include <memory>
 #include <openvhd/disk_info.hpp>
 #include <vector>
 
 #include "vhd/block_claims.hpp"
+#include "vhd/block_entry.hpp"
+#include "vhd/limbo.hpp"
 #include "vhd/parse.hpp"
 #include "vhd/pending.hpp"
 
 namespace openvhd::vhd {
 
-/// What is known of a block's entry and of its bitmap.
-enum class BlockState : std::uint8_t {
-  unknown,  ///< The bitmap has not been looked at.
-  full,     ///< All bits of sectors inside the disk are set.
-  partial,  ///< Some are clear, or were when it was loaded.
-  out_of_bounds,
-  shared,  ///< With another entry.
-};
-
 struct BatPage {
   static constexpr std::uint32_t kEntries = 1024;
 
-  std::array<Be32, kEntries> entries;
-  std::array<BlockState, kEntries> states{};
-  std::uint8_t dirty = 0;  ///< One bit for each 512 bytes that differ from the file.
-  bool loaded = false;
-  bool used = false;        ///< Since the clock's hand passed.
-  std::uint64_t round = 0;  ///< The flush that writes it, while that is on its way.
-  HostCall call;
+  /// Any thread.
+  BlockEntry entry(std::uint32_t index) const noexcept {
+    return BlockEntry{words[index].load(std::memory_order_acquire)};
+  }
+  void put(std::uint32_t index, BlockEntry entry) noexcept {
+    words[index].store(entry.word(), std::memory_order_release);
+  }
+
+  std::array<std::atomic<std::uint64_t>, kEntries> words{};  ///< BlockEntry each.
+  /// Since the clock's hand passed. Any thread sets it: apart from what the owner changes with
+  /// every allocation.
+  alignas(64) std::atomic<bool> used{false};
+
+  alignas(64) std::uint8_t dirty = 0;  ///< One bit for each 512 bytes that differ from the file.
+  std::uint64_t round = 0;             ///< The flush that writes it, while that is on its way.
+  struct Loading {
+    HostCall call;
+    std::array<Be32, kEntries> entries{};
+  };
+  std::unique_ptr<Loading> loading;  ///< Null once it is loaded.
 };
 
 /// A stretch of bytes to write, copied so that it stays as it was.
@@ -40,17 +47,26 @@ struct Snapshot {
   std::vector<std::byte> bytes;
 };
 
+/// Not thread safe, but for in_memory(): a page that a reader on another thread has found stays as
+/// it is, entries that its owner changes aside, until that reader's look-up has ended.
 class BatCache {
  public:
   BatCache(const ParsedImage& image, std::uint64_t budget_bytes, std::uint64_t seed);
+  void share(Readers& readers) noexcept { limbo_.share(readers); }
 
-  /// Loads the page that holds `block`. When empty, page_of() answers until the next load().
+  /// The page of `block`, else null: the hot path. It stays until the next load(), for a reader
+  /// until its look-up ends. Any thread.
+  BatPage* in_memory(std::uint32_t block) const noexcept {
+    BatPage* const page = homes_[block / BatPage::kEntries].load(std::memory_order_acquire);
+    if (page != nullptr && !page->used.load(std::memory_order_relaxed))
+      page->used.store(true, std::memory_order_relaxed);
+    return page;
+  }
+
+  /// Loads the page that holds `block`. When empty, entry() answers until the next load().
   Pending load(std::uint32_t block) noexcept;
-  BatPage& page_of(std::uint32_t block) noexcept { return *pages_[block / BatPage::kEntries]; }
-  /// The page if it is in memory, else null. The fast path.
-  BatPage* resident(std::uint32_t block) noexcept {
-    BatPage* const page = pages_[block / BatPage::kEntries].get();
-    return page != nullptr && page->loaded ? page : nullptr;
+  BlockEntry entry(std::uint32_t block) const noexcept {
+    return pages_[block / BatPage::kEntries]->entry(block % BatPage::kEntries);
   }
   void complete(std::uint32_t page, std::int32_t result) noexcept;
 
@@ -58,8 +74,13 @@ class BatCache {
   Pending load_all() noexcept;
   bool all_seen() const noexcept { return unseen_ == 0; }
 
-  /// Gives `block` a place, or kUnused; its page is loaded.
-  void set(std::uint32_t block, std::uint32_t start, BlockState state) noexcept;
+  /// Gives `block` another place, or none; its page is loaded.
+  void set(std::uint32_t block, BlockEntry entry) noexcept;
+  /// What is known of `block`, where it is; its page is loaded.
+  void learn(std::uint32_t block, BlockEntry entry) noexcept;
+  /// `bits` are not to be found through the entry of `block` any more, if they were: its state is
+  /// full, or unknown.
+  void hide_bits(std::uint32_t block, const SectorBits& bits, BlockState state) noexcept;
   FileOffset entry_at(std::uint32_t block) const noexcept {
     return image_.table_at + std::uint64_t{block} * kEntryBytes;
   }
@@ -87,9 +108,12 @@ class BatCache {
   Pending load_page(std::uint32_t page) noexcept;
   void judge(std::uint32_t page) noexcept;
   BlockState judge_entry(std::uint32_t block, std::uint32_t start) noexcept;
+  void mark_rival_shared(std::uint32_t rival) noexcept;
   void make_room() noexcept;
 
   const ParsedImage& image_;
+  // Where other threads find pages; null while not loaded.
+  std::unique_ptr<std::atomic<BatPage*>[]> homes_;
   std::uint64_t most_pages_;
   std::uint64_t data_limit_;
   BlockClaims claims_;
@@ -99,6 +123,7 @@ class BatCache {
   std::uint32_t scan_ = 0;
   std::size_t in_memory_ = 0;
   std::size_t hand_ = 0;
+  Limbo<BatPage> limbo_;
   std::size_t dirty_pages_ = 0;
   std::uint64_t finished_round_ = 0;
   std::optional<Error> damage_;

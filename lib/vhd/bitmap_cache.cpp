@@ -11,74 +11,39 @@ constexpr unsigned kMostCandidates = 32;
 
 }  // namespace
 
-void SectorBits::set(std::uint32_t first, std::uint32_t count) noexcept {
-  const std::uint32_t end = first + count;
-  for (std::uint32_t s = first; s < end;) {
-    if (s % 8 == 0 && end - s >= 8) {
-      bytes_[s / 8] = std::byte{0xff};
-      s += 8;
-    } else {
-      bytes_[s / 8] |= mask(s);
-      ++s;
-    }
-  }
-}
-
-std::uint32_t SectorBits::run(std::uint32_t first, std::uint32_t count) const noexcept {
-  const bool bit = test(first);
-  const std::byte whole = bit ? std::byte{0xff} : std::byte{0};
-  const std::uint32_t end = first + count;
-  std::uint32_t s = first + 1;
-  while (s < end) {
-    if (s % 8 == 0 && end - s >= 8 && bytes_[s / 8] == whole) {
-      s += 8;
-    } else if (test(s) == bit) {
-      ++s;
-    } else {
-      break;
-    }
-  }
-  return s - first;
-}
-
 Bitmap* BitmapCache::find(std::uint32_t block) noexcept {
   const auto found = by_block_.find(block);
   return found == by_block_.end() ? nullptr : found->second->get();
 }
 
-Pending BitmapCache::load(std::uint32_t block, std::uint32_t start, std::uint64_t oldest) noexcept {
+Pending BitmapCache::load(std::uint32_t block, std::uint32_t start) noexcept {
   Bitmap* bitmap = find(block);
-  if (bitmap == nullptr) bitmap = &insert(block, start, oldest);
+  if (bitmap == nullptr) bitmap = &insert(block, start);
   if (bitmap->loaded) {
     order_.splice(order_.begin(), order_, by_block_.find(block)->second);
     return std::nullopt;
   }
   if (bitmap->call.idle()) {
-    bitmap->call.read({std::uint64_t{start} * kSectorBytes}, bitmap->bytes,
+    bitmap->call.read({std::uint64_t{start} * kSectorBytes}, bitmap->bits.memory(),
                       "sector bitmap: read (V05)");
   }
   if (auto blocked = advance(bitmap->call, token_of(TokenKind::bitmap, block))) return blocked;
   bitmap->call.reset();
+  bitmap->bits.loaded(order());
   bitmap->loaded = true;
   return std::nullopt;
 }
 
-Bitmap& BitmapCache::add_clear(std::uint32_t block, std::uint32_t start,
-                               std::uint64_t oldest) noexcept {
+Bitmap& BitmapCache::add_clear(std::uint32_t block, std::uint32_t start) noexcept {
   drop(block);
-  Bitmap& bitmap = insert(block, start, oldest);
+  Bitmap& bitmap = insert(block, start);
   bitmap.loaded = true;
   return bitmap;
 }
 
-Bitmap& BitmapCache::insert(std::uint32_t block, std::uint32_t start,
-                            std::uint64_t oldest) noexcept {
-  make_room(oldest);
-  auto bitmap = std::make_unique<Bitmap>();
-  bitmap->block = block;
-  bitmap->start = start;
-  bitmap->bytes.resize(image_.bitmap_length);
-  order_.push_front(std::move(bitmap));
+Bitmap& BitmapCache::insert(std::uint32_t block, std::uint32_t start) noexcept {
+  make_room();
+  order_.push_front(std::make_unique<Bitmap>(block, start, image_.bitmap_length));
   by_block_.emplace(block, order_.begin());
   return *order_.front();
 }
@@ -87,6 +52,8 @@ void BitmapCache::drop(std::uint32_t block) noexcept {
   const auto found = by_block_.find(block);
   if (found == by_block_.end()) return;
   if ((*found->second)->dirty) --dirty_;
+  limbo_.reclaim();
+  limbo_.put(std::move(*found->second));
   order_.erase(found->second);
   by_block_.erase(found);
 }
@@ -95,18 +62,14 @@ void BitmapCache::complete(std::uint32_t block, std::int32_t result) noexcept {
   if (Bitmap* const bitmap = find(block)) bitmap->call.completed(result);
 }
 
-void BitmapCache::promise(Bitmap& bitmap, std::uint32_t sectors, std::uint64_t serial,
-                          std::uint64_t oldest) noexcept {
-  if (bitmap.serial < oldest) bitmap.promised = 0;
+void BitmapCache::promise(Bitmap& bitmap, std::uint32_t sectors) noexcept {
+  if (bitmap.promised != 0 && bitmap.serial < active_.oldest()) bitmap.promised = 0;
   bitmap.promised += sectors;
-  bitmap.serial = serial;
+  bitmap.serial = active_.latest();
 }
 
 void BitmapCache::set(Bitmap& bitmap, std::uint32_t first, std::uint32_t count) noexcept {
-  bitmap.promised -= std::min<std::uint64_t>(bitmap.promised, count);
-  SectorBits bits = bits_of(bitmap);
-  if (bits.test(first) && bits.run(first, count) == count) return;
-  bits.set(first, count);
+  bitmap.bits.set(first, count);
   if (!std::exchange(bitmap.dirty, true)) ++dirty_;
 }
 
@@ -115,22 +78,28 @@ void BitmapCache::snapshot(std::uint64_t round, std::vector<Snapshot>& out) {
   for (const auto& bitmap : order_) {
     if (!std::exchange(bitmap->dirty, false)) continue;
     bitmap->round = round;
-    out.push_back({{std::uint64_t{bitmap->start} * kSectorBytes}, bitmap->bytes});
+    out.push_back(
+        {{std::uint64_t{bitmap->bits.start()} * kSectorBytes}, bitmap->bits.bytes(order())});
   }
   dirty_ = 0;
 }
 
-bool BitmapCache::may_go(const Bitmap& bitmap, std::uint64_t oldest) const noexcept {
+bool BitmapCache::may_go(const Bitmap& bitmap) noexcept {
   return !bitmap.dirty && bitmap.round <= finished_round_ && !bitmap.call.busy() &&
-         (bitmap.promised == 0 || bitmap.serial < oldest);
+         (bitmap.promised == 0 || bitmap.serial < active_.oldest());
 }
 
-/// Those that have to stay are looked at again only when all others were.
-void BitmapCache::make_room(std::uint64_t oldest) noexcept {
-  for (unsigned i = 0; i < kMostCandidates && order_.size() >= most_; ++i) {
+/// Those that have to stay, or that look-ups have used, are looked at again only when all others
+/// were.
+void BitmapCache::make_room() noexcept {
+  limbo_.reclaim();
+  for (unsigned i = 0; i < kMostCandidates && order_.size() >= most_ && !limbo_.is_full(); ++i) {
     const auto last = std::prev(order_.end());
-    if (may_go(**last, oldest)) {
-      by_block_.erase((*last)->block);
+    if (may_go(**last) && !(*last)->bits.take_use()) {
+      const std::uint32_t block = (*last)->block;
+      table_.hide_bits(block, (*last)->bits, BlockState::unknown);
+      by_block_.erase(block);
+      limbo_.put(std::move(*last));
       order_.erase(last);
     } else {
       order_.splice(order_.begin(), order_, last);

@@ -1,4 +1,4 @@
-/// Sector bitmaps of blocks: one bit for each sector that this image holds.
+/// Sector bitmaps of blocks: loaded when asked for, under a budget.
 #pragma once
 
 #include <list>
@@ -6,68 +6,57 @@
 #include <unordered_map>
 #include <vector>
 
+#include "io/active_operations.hpp"
 #include "vhd/bat_cache.hpp"
+#include "vhd/limbo.hpp"
 #include "vhd/pending.hpp"
+#include "vhd/sector_bits.hpp"
 
 namespace openvhd::vhd {
 
-/// The bits of one block, the most significant of a byte first (VHD 1.0), or last for images of
-/// tapdisk 0.1.
-class SectorBits {
- public:
-  SectorBits(std::span<std::byte> bytes, bool lsb_first) noexcept
-      : bytes_{bytes}, lsb_first_{lsb_first} {}
-
-  bool test(std::uint32_t sector) const noexcept {
-    return (bytes_[sector / 8] & mask(sector)) != std::byte{0};
-  }
-  void set(std::uint32_t first, std::uint32_t count) noexcept;
-  /// How many sectors from `first`, at most `count`, have the same bit as `first`.
-  std::uint32_t run(std::uint32_t first, std::uint32_t count) const noexcept;
-  bool all_set(std::uint32_t count) const noexcept { return test(0) && run(0, count) == count; }
-
- private:
-  std::byte mask(std::uint32_t sector) const noexcept {
-    const unsigned bit = sector % 8;
-    return std::byte{1} << (lsb_first_ ? bit : 7 - bit);
-  }
-
-  std::span<std::byte> bytes_;
-  bool lsb_first_;
-};
-
 struct Bitmap {
-  std::uint32_t block = 0;
-  std::uint32_t start = 0;  ///< Sector in the file.
-  std::vector<std::byte> bytes;
+  Bitmap(std::uint32_t of_block, std::uint32_t start, std::uint32_t bytes)
+      : bits{start, bytes}, block{of_block} {}
+
+  SectorBits bits;  ///< What other threads see, where the entry of the block leads there.
+
+  std::uint32_t block;
   bool loaded = false;
   bool dirty = false;
   std::uint64_t round = 0;     ///< The flush that writes it.
-  std::uint64_t promised = 0;  ///< Sectors for which wrote() may still be called,
+  std::uint64_t promised = 0;  ///< Sectors for which redeem() may still be called,
   std::uint64_t serial = 0;    ///< by operations up to this one.
   HostCall call;
 };
 
 class BitmapCache {
  public:
-  BitmapCache(const ParsedImage& image, std::uint64_t budget_bytes)
-      : image_{image}, most_{std::max<std::uint64_t>(16, budget_bytes / bytes_each())} {}
+  /// Entries of `table` lead to bits that are here: they stop doing so before those go. What
+  /// `active` says of operations tells how long a promise holds.
+  BitmapCache(const ParsedImage& image, std::uint64_t budget_bytes, BatCache& table,
+              ActiveOperations& active)
+      : image_{image},
+        table_{table},
+        active_{active},
+        most_{std::max<std::uint64_t>(16, budget_bytes / bytes_each())} {}
+  void share(Readers& readers) noexcept { limbo_.share(readers); }
 
   /// The bitmap if it is in memory, else null.
   Bitmap* find(std::uint32_t block) noexcept;
   /// Loads the bitmap of `block`, which lies at sector `start`. When empty, find() has it.
-  /// `oldest` is the serial of the oldest operation on its way.
-  Pending load(std::uint32_t block, std::uint32_t start, std::uint64_t oldest) noexcept;
+  Pending load(std::uint32_t block, std::uint32_t start) noexcept;
   /// The bitmap of a new block: all clear, in memory and in the file.
-  Bitmap& add_clear(std::uint32_t block, std::uint32_t start, std::uint64_t oldest) noexcept;
+  Bitmap& add_clear(std::uint32_t block, std::uint32_t start) noexcept;
+  /// No entry leads to it any more.
   void drop(std::uint32_t block) noexcept;
   void complete(std::uint32_t block, std::int32_t result) noexcept;
 
-  SectorBits bits_of(Bitmap& bitmap) const noexcept { return {bitmap.bytes, image_.lsb_first}; }
-  /// Keeps the bitmap in memory until set() was called for as many sectors, or until operation
-  /// `serial` and all before it have left: a transfer that fails never calls set().
-  void promise(Bitmap& bitmap, std::uint32_t sectors, std::uint64_t serial,
-               std::uint64_t oldest) noexcept;
+  /// Keeps the bitmap in memory until redeem() was called for as many sectors, or until all
+  /// operations that there are now have left: a transfer that fails never redeems.
+  void promise(Bitmap& bitmap, std::uint32_t sectors) noexcept;
+  void redeem(Bitmap& bitmap, std::uint32_t sectors) noexcept {
+    bitmap.promised -= std::min<std::uint64_t>(bitmap.promised, sectors);
+  }
   /// Marks the sectors as held.
   void set(Bitmap& bitmap, std::uint32_t first, std::uint32_t count) noexcept;
 
@@ -80,17 +69,24 @@ class BitmapCache {
  private:
   using Order = std::list<std::unique_ptr<Bitmap>>;  // the last used first
 
-  std::uint64_t bytes_each() const noexcept { return image_.bitmap_length + 256; }
-  Bitmap& insert(std::uint32_t block, std::uint32_t start, std::uint64_t oldest) noexcept;
-  bool may_go(const Bitmap& bitmap, std::uint64_t oldest) const noexcept;
-  void make_room(std::uint64_t oldest) noexcept;
+  /// With what the list, the map and the heap take.
+  std::uint64_t bytes_each() const noexcept { return image_.bitmap_length + sizeof(Bitmap) + 128; }
+  BitOrder order() const noexcept {
+    return image_.lsb_first ? BitOrder::lsb_first : BitOrder::msb_first;
+  }
+  Bitmap& insert(std::uint32_t block, std::uint32_t start) noexcept;
+  bool may_go(const Bitmap& bitmap) noexcept;
+  void make_room() noexcept;
 
   const ParsedImage& image_;
+  BatCache& table_;
+  ActiveOperations& active_;
   std::uint64_t most_;
   std::uint64_t dirty_ = 0;
   std::uint64_t finished_round_ = 0;
   Order order_;
   std::unordered_map<std::uint32_t, Order::iterator> by_block_;
+  Limbo<Bitmap> limbo_;
 };
 
 }  // namespace openvhd::vhd

@@ -9,12 +9,9 @@ FixedLayer::FixedLayer(ParsedImage image, const LayerOpenOptions& options)
       writable_{options.writable},
       geometry_{.virtual_size = image_.virtual_size} {}
 
-/// A failed sync itself for the first who learns of it, who may not be the one who asked for it.
-std::optional<Error> FixedLayer::refusal() noexcept {
-  if (poison_ && !std::exchange(poison_told_, true)) return poison_;
-  if (poison_) return Error{.code = Errc::poisoned, .what = poison_->what};
+std::optional<Error> FixedLayer::refusal() const noexcept {
   if (!writable_) return Error{.code = Errc::read_only, .what = "opened for reading"};
-  return std::nullopt;
+  return rounds_.refusal();
 }
 
 Step<Extent> FixedLayer::locate(VirtualOffset at, std::uint64_t length) noexcept {
@@ -31,26 +28,15 @@ Step<Cleared> FixedLayer::clear(VirtualOffset at, std::uint64_t length, ClearKin
   return Cleared{length, Cleared::OnHost{IoCommand::Kind::zero, {at.value}}};
 }
 
-Step<Ok> FixedLayer::flush(FlushTicket& ticket) noexcept {
-  if (poison_) return *refusal();
-  if (ticket.target == 0) ticket.target = started_rounds_ + (writes_ != durable_writes_ ? 1 : 0);
-  while (finished_rounds_ < ticket.target) {
-    if (started_rounds_ == finished_rounds_) {
-      ++started_rounds_;
-      covers_ = writes_;
-      sync_.run(IoCommand::Kind::sync, {}, 0, "sync (D2)");
-    }
-    if (auto blocked = advance(sync_, token_of(TokenKind::round, 0))) return *blocked;
-    sync_.reset();
-    finished_rounds_ = started_rounds_;
-    durable_writes_ = covers_;
-  }
-  return Ok{};
+bool FixedLayer::find(VirtualOffset at, std::uint64_t length, Extent& extent) noexcept {
+  extent = {Extent::Kind::data, {at.value}, length};
+  return true;
 }
 
-void FixedLayer::complete(std::uint64_t, std::int32_t result) noexcept {
-  sync_.completed(result);
-  if (sync_.failed()) poison_ = sync_.error();
+bool FixedLayer::find_writable(VirtualOffset at, std::uint64_t length, Extent& extent) noexcept {
+  if (!writable_ || rounds_.poisoned()) return false;
+  extent = {Extent::Kind::data, {at.value}, length};
+  return true;
 }
 
 LayerInfo FixedLayer::info() const { return info_of(image_); }

@@ -4,21 +4,6 @@
 
 namespace openvhd::vhd {
 
-void ActiveOperations::enter(OperationTicket& ticket) noexcept {
-  ticket.serial = ++serial_;
-  ticket.previous = last_;
-  ticket.next = nullptr;
-  (last_ == nullptr ? first_ : last_->next) = &ticket;
-  last_ = &ticket;
-}
-
-void ActiveOperations::leave(OperationTicket& ticket) noexcept {
-  (ticket.previous == nullptr ? first_ : ticket.previous->next) = ticket.next;
-  (ticket.next == nullptr ? last_ : ticket.next->previous) = ticket.previous;
-  ticket.previous = nullptr;
-  ticket.next = nullptr;
-}
-
 void FreeBlocks::snapshot(std::uint64_t round) noexcept {
   for (Waiting& block : waiting_) {
     if (block.round == 0) block.round = round;

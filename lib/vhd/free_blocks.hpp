@@ -2,33 +2,13 @@
 #pragma once
 
 #include <cstdint>
-#include <limits>
 #include <vector>
-
-#include "io/layer.hpp"
 
 namespace openvhd::vhd {
 
-/// The operations on their way, oldest first. O(1), allocates nothing.
-class ActiveOperations {
- public:
-  static constexpr std::uint64_t kNone = std::numeric_limits<std::uint64_t>::max();
-
-  void enter(OperationTicket& ticket) noexcept;
-  void leave(OperationTicket& ticket) noexcept;
-  /// The youngest serial that was given out.
-  std::uint64_t latest() const noexcept { return serial_; }
-  /// The serial of the oldest one on its way; kNone when there is none.
-  std::uint64_t oldest() const noexcept { return first_ == nullptr ? kNone : first_->serial; }
-
- private:
-  OperationTicket* first_ = nullptr;
-  OperationTicket* last_ = nullptr;
-  std::uint64_t serial_ = 0;
-};
-
-/// A freed block waits until the table without it is durable, and until every operation that
-/// could have seen it there has left. Then it is usable; what it holds is anything.
+/// A freed block waits until the table without it is durable, and until every operation, and
+/// every transfer of another thread, that could have seen it there is over (ActiveOperations).
+/// Then it is usable; what it holds is anything.
 class FreeBlocks {
  public:
   /// `start` in sectors; `serial` is the youngest operation that may use it still.

@@ -13,13 +13,15 @@ constexpr std::uint64_t kMostPunchBytes = kGiB;
 }  // namespace
 
 bool SparseLayer::dirty() const noexcept {
-  return writes_ != durable_writes_ || table_.dirty() || bitmaps_.dirty();
+  return shared_.data_written.load(std::memory_order_acquire) || table_.dirty() || bitmaps_.dirty();
 }
 
 /// From here on nothing is written. The host tells of a failed sync once, so this comes before any
 /// other operation is asked: its next sync would succeed.
 void SparseLayer::poison(const Error& error) noexcept {
   if (!poison_) poison_ = error;
+  admit_overwrites(false);
+  unsettle();
 }
 
 /// The failure itself for the first who learns of it.
@@ -43,15 +45,25 @@ Step<Ok> SparseLayer::flush(FlushTicket& ticket) noexcept {
 
 /// Bitmaps and table entries are copied now: what changes from here on may speak of data that
 /// the first sync does not cover.
+///
+/// Overwrites of other threads complete at any time. Here nothing of the round has been issued:
+/// the fence orders the exchange before its sync, as the one in overwritten() orders a write
+/// before the look at the flag. Whoever found the flag set before it was cleared here, or set it
+/// until then, has a write that completed before the sync; whoever looks later finds it clear,
+/// sets it, and the next round syncs. A flush that finds it clear waits for the round that
+/// cleared it, if that is still on its way. Without data there is no first sync: nobody's write
+/// is missed, as nobody had completed one.
 void SparseLayer::start_round() noexcept {
   ++started_rounds_;
-  round_.covers = writes_;
+  const bool data = shared_.data_written.exchange(false, std::memory_order_acq_rel);
+  std::atomic_thread_fence(std::memory_order_seq_cst);
+  data_was_synced_ = data_was_synced_ || data;
   round_.writes.clear();
   round_.next = 0;
   bitmaps_.snapshot(started_rounds_, round_.writes);
   table_.snapshot(started_rounds_, round_.writes);
   free_.snapshot(started_rounds_);
-  begin_stage(writes_ != durable_writes_ ? Round::Stage::sync_data : Round::Stage::write);
+  begin_stage(data ? Round::Stage::sync_data : Round::Stage::write);
 }
 
 void SparseLayer::begin_stage(Round::Stage stage) noexcept {
@@ -76,11 +88,13 @@ void SparseLayer::begin_stage(Round::Stage stage) noexcept {
     case Stage::punch:
       // Durable from here; what was freed may be given back to the host.
       finished_rounds_ = started_rounds_;
-      durable_writes_ = round_.covers;
       round_.writes.clear();
       bitmaps_.finish_round(finished_rounds_);
       table_.finish_round(finished_rounds_);
       free_.finish_round(finished_rounds_);
+      // What has changed since the round took its picture is dirty again.
+      if (!table_.dirty() && !bitmaps_.dirty())
+        shared_.settled.store(true, std::memory_order_release);
       round_.ripe = free_.ripen(active_.oldest());
       std::ranges::sort(round_.ripe);
       round_.next = 0;
@@ -145,11 +159,12 @@ Pending SparseLayer::run_round() noexcept {
 
 Step<Ok> SparseLayer::close(FlushTicket& ticket) noexcept {
   if (poison_) return refusal();
+  admit_overwrites(false);
   // An operation that failed elsewhere may have left a growth, or a block that no entry names.
   for (const auto& allocation : allocations_) table_.claims().release(allocation->start);
   allocations_.clear();
   const bool moved = layout_changed_ || tail_.changed();
-  if (writes_ == 0 && !moved) return Ok{};
+  if (!data_was_synced_ && !dirty() && !moved) return Ok{};
   if (ticket.stage == 0) {
     const auto step = flush(ticket);
     if (!std::holds_alternative<Ok>(step)) return step;

@@ -1,6 +1,7 @@
 #include "vhd/sparse_layer.hpp"
 
 #include <algorithm>
+#include <cassert>
 
 #include "base/try.hpp"
 
@@ -16,20 +17,13 @@ constexpr std::uint64_t kShares = 3;
 SparseLayer::SparseLayer(ParsedImage image, const LayerOpenOptions& options, Host& host)
     : image_{std::move(image)},
       writable_{options.writable},
+      block_shift_{static_cast<unsigned>(std::countr_zero(image_.block_size))},
       geometry_{.virtual_size = image_.virtual_size, .block_size = image_.block_size},
       table_{image_, options.table_cache_bytes / kShares, random_seed(host)},
-      bitmaps_{image_, options.table_cache_bytes / kShares},
+      bitmaps_{image_, options.table_cache_bytes / kShares, table_, active_},
       tail_{image_} {
   full_bitmap_.resize(image_.bitmap_length);
   std::fill_n(full_bitmap_.begin(), image_.block_size / kSectorBytes / 8, std::byte{0xff});
-}
-
-SparseLayer::Spot SparseLayer::spot_of(VirtualOffset at, std::uint64_t length) const noexcept {
-  const auto block = narrow<std::uint32_t>(at.value / image_.block_size);
-  const auto sector = narrow<std::uint32_t>(at.value % image_.block_size / kSectorBytes);
-  const std::uint64_t left = sectors_in(block) - sector;
-  return {block, block % BatPage::kEntries, sector,
-          narrow<std::uint32_t>(std::min(left, length / kSectorBytes))};
 }
 
 std::uint32_t SparseLayer::sectors_in(std::uint32_t block) const noexcept {
@@ -39,56 +33,40 @@ std::uint32_t SparseLayer::sectors_in(std::uint32_t block) const noexcept {
   return narrow<std::uint32_t>(bytes / kSectorBytes);
 }
 
-FileOffset SparseLayer::data_at(std::uint32_t start, std::uint32_t sector) const noexcept {
-  return {(std::uint64_t{start} + sector) * kSectorBytes + image_.bitmap_length};
+Pending SparseLayer::load_table(std::uint32_t block) noexcept {
+  Pending blocked = table_.load(block);
+  if (table_.damage()) admit_overwrites(false);
+  return blocked;
 }
 
-Extent SparseLayer::data(std::uint32_t start, const Spot& spot,
-                         std::uint32_t sectors) const noexcept {
-  return {Extent::Kind::data, data_at(start, spot.sector), std::uint64_t{sectors} * kSectorBytes};
-}
-
-/// Blocks that are not there are answered together, as far as one page of the table reaches.
-std::uint64_t SparseLayer::absent_from(const Spot& spot, std::uint64_t length) noexcept {
-  const BatPage& page = table_.page_of(spot.block);
-  std::uint64_t covered = image_.block_size - std::uint64_t{spot.sector} * kSectorBytes;
-  for (std::uint32_t i = spot.index + 1; i < BatPage::kEntries && covered < length; ++i) {
-    if (page.entries[i] != kUnused) break;
-    covered += image_.block_size;
-  }
-  return std::min(covered, length);
-}
-
-/// When empty, the state of the block is full, or partial with its bitmap in memory.
+/// When empty, the state of the block is full, or partial.
 Pending SparseLayer::look_at_bitmap(const Spot& spot) noexcept {
-  BatPage& page = table_.page_of(spot.block);
-  BlockState& state = page.states[spot.index];
-  if (state == BlockState::full) return std::nullopt;
-  if (auto blocked = bitmaps_.load(spot.block, page.entries[spot.index], active_.oldest()))
-    return blocked;
-  if (state == BlockState::unknown) {
-    const SectorBits bits = bitmaps_.bits_of(*bitmaps_.find(spot.block));
-    state = bits.all_set(sectors_in(spot.block)) ? BlockState::full : BlockState::partial;
-  }
+  const BlockEntry entry = table_.entry(spot.block);
+  if (entry.state() == BlockState::full || entry.state() == BlockState::partial)
+    return std::nullopt;
+  if (auto blocked = bitmaps_.load(spot.block, entry.start())) return blocked;
+  const SectorBits& bits = bitmaps_.find(spot.block)->bits;
+  table_.learn(spot.block, bits.all_set(0, sectors_in(spot.block))
+                               ? BlockEntry::at(entry.start(), BlockState::full)
+                               : BlockEntry::partial(bits));
   return std::nullopt;
 }
 
 Step<Extent> SparseLayer::locate(VirtualOffset at, std::uint64_t length) noexcept {
+  Extent extent;
+  if (find(at, length, extent)) return extent;
   const Spot spot = spot_of(at, length);
-  if (auto blocked = table_.load(spot.block)) return *blocked;
-  const BatPage& page = table_.page_of(spot.block);
-  const std::uint32_t start = page.entries[spot.index];
-  if (start == kUnused) return Extent{Extent::Kind::absent, {}, absent_from(spot, length)};
-  const BlockState& state = page.states[spot.index];
+  if (auto blocked = load_table(spot.block)) return *blocked;
+  const BlockEntry entry = table_.entry(spot.block);
+  const BlockState state = entry.state();
   if (state == BlockState::out_of_bounds || state == BlockState::shared)
     return table_.error_of(spot.block, state);
-  if (auto blocked = look_at_bitmap(spot)) return *blocked;
-  if (state == BlockState::full) return data(start, spot, spot.sectors);
-  const SectorBits bits = bitmaps_.bits_of(*bitmaps_.find(spot.block));
-  const std::uint32_t run = bits.run(spot.sector, spot.sectors);
-  if (bits.test(spot.sector)) return data(start, spot, run);
-  const auto kind = differencing() ? Extent::Kind::absent : Extent::Kind::zero;
-  return Extent{kind, {}, std::uint64_t{run} * kSectorBytes};
+  if (state != BlockState::unused) {
+    if (auto blocked = look_at_bitmap(spot)) return *blocked;
+  }
+  [[maybe_unused]] const bool found = find(at, length, extent);
+  assert(found);
+  return extent;
 }
 
 void SparseLayer::complete(std::uint64_t token, std::int32_t result) noexcept {
@@ -139,8 +117,8 @@ Result<BlockCounts> SparseLayer::count_blocks(File& file, std::uint64_t max_tabl
   for (std::uint32_t first = 0; first < image_.blocks; first += BatPage::kEntries) {
     const auto count = std::min(BatPage::kEntries, image_.blocks - first);
     const std::span part{entries.data(), count};
-    if (const BatPage* const page = table_.resident(first)) {
-      std::copy_n(page->entries.begin(), count, part.begin());
+    if (const BatPage* const page = table_.in_memory(first)) {
+      for (std::uint32_t i = 0; i < count; ++i) part[i] = page->entry(i).start();
     } else {
       OVHD_CHECK(file.read_exact(table_.entry_at(first), std::as_writable_bytes(part),
                                  "block allocation table: read (V03)"));

@@ -24,6 +24,14 @@ Pending SparseLayer::ready_to_change() noexcept {
   }
   if (table_.damage()) return Blocked{*table_.damage()};
   if (!space_known_) find_space();
+  admit_overwrites(true);
+  return std::nullopt;
+}
+
+/// Another writer may have damaged a page since it was seen.
+Pending SparseLayer::load_to_change(std::uint32_t block) noexcept {
+  if (auto blocked = load_table(block)) return blocked;
+  if (table_.damage()) return Blocked{*table_.damage()};
   return std::nullopt;
 }
 
@@ -91,28 +99,40 @@ Pending SparseLayer::relieve() noexcept {
 Step<Extent> SparseLayer::place(VirtualOffset at, std::uint64_t length) noexcept {
   if (auto blocked = ready_to_change()) return *blocked;
   const Spot spot = spot_of(at, length);
-  if (auto blocked = table_.load(spot.block)) return *blocked;
-  BatPage& page = table_.page_of(spot.block);
-  if (page.states[spot.index] != BlockState::full || page.entries[spot.index] == kUnused) {
+  if (auto blocked = load_to_change(spot.block)) return *blocked;
+  if (!holds_all(table_.entry(spot.block), spot)) {
     if (auto blocked = relieve()) return *blocked;
-    if (page.entries[spot.index] == kUnused) {
+    if (table_.entry(spot.block).state() == BlockState::unused) {
       if (auto blocked = allocate(spot.block)) return *blocked;
     }
     if (auto blocked = look_at_bitmap(spot)) return *blocked;
-    if (Bitmap* const bitmap = bitmaps_.find(spot.block))
-      bitmaps_.promise(*bitmap, spot.sectors, active_.latest(), active_.oldest());
+    if (table_.entry(spot.block).state() == BlockState::partial)
+      bitmaps_.promise(*bitmaps_.find(spot.block), spot.sectors);
   }
-  return data(page.entries[spot.index], spot, spot.sectors);
+  return data(table_.entry(spot.block).start(), spot, spot.sectors);
 }
 
 void SparseLayer::wrote(VirtualOffset at, const Extent& placed) noexcept {
-  ++writes_;
+  overwritten();
   const Spot spot = spot_of(at, placed.length);
   Bitmap* const bitmap = bitmaps_.find(spot.block);
   if (bitmap == nullptr || !bitmap->loaded) return;
   // The block may have been freed and placed elsewhere since: then this write went nowhere.
-  if (data_at(bitmap->start, spot.sector) != placed.at) return;
-  bitmaps_.set(*bitmap, spot.sector, spot.sectors);
+  if (data_at(bitmap->bits.start(), spot.sector) != placed.at) return;
+  bitmaps_.redeem(*bitmap, spot.sectors);
+  if (!bitmap->bits.all_set(spot.sector, spot.sectors)) hold(*bitmap, spot);
+}
+
+/// The sectors of `spot` are data from now on. Not before that was written: until their bits are
+/// set, look-ups find what was there.
+void SparseLayer::hold(Bitmap& bitmap, const Spot& spot) noexcept {
+  unsettle();
+  bitmaps_.set(bitmap, spot.sector, spot.sectors);
+  // Sequential writers have a clear bit right behind: no need to look at all of them.
+  const std::uint32_t behind = spot.sector + spot.sectors;
+  const std::uint32_t all = sectors_in(spot.block);
+  if (behind < all && !bitmap.bits.all_set(behind, 1)) return;
+  if (bitmap.bits.all_set(0, all)) table_.hide_bits(spot.block, bitmap.bits, BlockState::full);
 }
 
 Pending SparseLayer::allocate(std::uint32_t block) noexcept {
@@ -210,10 +230,12 @@ void SparseLayer::begin(Allocation& allocation) noexcept {
 }
 
 void SparseLayer::finish(const Allocation& allocation) noexcept {
-  ++writes_;
-  const bool partial = differencing();
-  table_.set(allocation.block, allocation.start, partial ? BlockState::partial : BlockState::full);
-  if (partial) bitmaps_.add_clear(allocation.block, allocation.start, active_.oldest());
+  overwritten();
+  unsettle();
+  const std::uint32_t block = allocation.block;
+  table_.set(block, differencing()
+                        ? BlockEntry::partial(bitmaps_.add_clear(block, allocation.start).bits)
+                        : BlockEntry::at(allocation.start, BlockState::full));
 }
 
 void SparseLayer::forget(std::uint32_t block) noexcept {
@@ -223,52 +245,53 @@ void SparseLayer::forget(std::uint32_t block) noexcept {
 Step<Cleared> SparseLayer::clear(VirtualOffset at, std::uint64_t length, ClearKind kind) noexcept {
   if (auto blocked = ready_to_change()) return *blocked;
   const Spot spot = spot_of(at, length);
-  if (auto blocked = table_.load(spot.block)) return *blocked;
-  const BatPage& page = table_.page_of(spot.block);
-  if (page.entries[spot.index] == kUnused && !differencing())
-    return Cleared{absent_from(spot, length), {}};
+  if (auto blocked = load_to_change(spot.block)) return *blocked;
+  const bool unused = table_.entry(spot.block).state() == BlockState::unused;
+  if (unused && !differencing())
+    return Cleared{absent_from(*table_.in_memory(spot.block), spot, length), {}};
   if (auto blocked = relieve()) return *blocked;
   // Only sectors that are here hide the parent's.
-  if (page.entries[spot.index] == kUnused) {
+  if (unused) {
     if (auto blocked = allocate(spot.block)) return *blocked;
   }
   const bool whole = spot.sector == 0 && spot.sectors == sectors_in(spot.block);
   // A batmap would go on calling a freed block full: there blocks stay and are cleared. So does
   // a block whose space nobody else could use.
-  if (whole && !differencing() && !image_.has_batmap && whole_in_file(page.entries[spot.index]))
+  if (whole && !differencing() && !image_.has_batmap &&
+      whole_in_file(table_.entry(spot.block).start()))
     return free_block(spot);
   return clear_sectors(spot, kind);
 }
 
+/// Out of sight first: what other threads have found until then, they may still use.
 Step<Cleared> SparseLayer::free_block(const Spot& spot) noexcept {
-  const std::uint32_t start = table_.page_of(spot.block).entries[spot.index];
-  if (Bitmap* const bitmap = bitmaps_.find(spot.block)) {
-    if (auto blocked = bitmaps_.load(spot.block, bitmap->start, active_.oldest())) return *blocked;
-    bitmaps_.drop(spot.block);
+  const std::uint32_t start = table_.entry(spot.block).start();
+  if (bitmaps_.find(spot.block) != nullptr) {
+    if (auto blocked = bitmaps_.load(spot.block, start)) return *blocked;
   }
   layout_changed_ = true;
   table_.claims().release(start);
-  table_.set(spot.block, kUnused, BlockState::unknown);
+  table_.set(spot.block, BlockEntry::unused());
+  bitmaps_.drop(spot.block);
   free_.freed(start, active_.latest());
   return Cleared{std::uint64_t{spot.sectors} * kSectorBytes, {}};
 }
 
 Step<Cleared> SparseLayer::clear_sectors(const Spot& spot, ClearKind kind) noexcept {
   if (auto blocked = look_at_bitmap(spot)) return *blocked;
-  const BatPage& page = table_.page_of(spot.block);
+  const BlockEntry entry = table_.entry(spot.block);
   std::uint32_t sectors = spot.sectors;
-  if (Bitmap* const bitmap = bitmaps_.find(spot.block);
-      bitmap != nullptr && page.states[spot.index] != BlockState::full) {
+  if (entry.state() == BlockState::partial) {
     if (!differencing()) {
-      const SectorBits bits = bitmaps_.bits_of(*bitmap);
-      sectors = bits.run(spot.sector, spot.sectors);
-      if (!bits.test(spot.sector)) return Cleared{std::uint64_t{sectors} * kSectorBytes, {}};
+      const BitRun run = entry.bits().run(spot.sector, spot.sectors);
+      sectors = run.length;
+      if (!run.set) return Cleared{std::uint64_t{sectors} * kSectorBytes, {}};
     }
-    bitmaps_.promise(*bitmap, sectors, active_.latest(), active_.oldest());
+    bitmaps_.promise(*bitmaps_.find(spot.block), sectors);
   }
   const auto host = kind == ClearKind::trim ? IoCommand::Kind::punch : IoCommand::Kind::zero;
   return Cleared{std::uint64_t{sectors} * kSectorBytes,
-                 Cleared::OnHost{host, data_at(page.entries[spot.index], spot.sector)}};
+                 Cleared::OnHost{host, data_at(entry.start(), spot.sector)}};
 }
 
 }  // namespace openvhd::vhd
