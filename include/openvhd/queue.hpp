@@ -156,7 +156,7 @@ class Queue {
   std::unique_ptr<detail::QueueState> state_;
 };
 
-/// Since the disk was opened. Any thread.
+/// Since the disk was opened; its leaf's. Thread: as for the disk's own calls.
 ImageStatistics image_statistics(const Disk& disk) noexcept;
 
 }  // namespace openvhd

@@ -75,6 +75,15 @@ Result<std::unique_ptr<DiskState>> DiskState::open(const std::string& path,
   return std::make_unique<DiskState>(std::move(opened), options.access, driver);
 }
 
+template <class Question>
+void DiskState::ask_owner(Question question) noexcept {
+  if (!owner_) return question();
+  Job job{.kind = Job::Kind::call,
+          .call = [](Job& asked) noexcept { (*static_cast<Question*>(asked.context))(); },
+          .context = &question};
+  static_cast<void>(owner_->run(job));
+}
+
 void DiskState::abandon() noexcept {
   closed_ = true;
   owner_.reset();
@@ -265,21 +274,9 @@ void DiskState::refine_hole(MapEntry& entry) noexcept {
 
 Result<DiskInfo> DiskState::info(bool count_blocks) {
   OVHD_CHECK(check_range({}, 0, false));
-  if (!owner_) return info_here(count_blocks);
-  struct Question {
-    DiskState& disk;
-    bool count_blocks;
-    Result<DiskInfo> answer;
-  } question{*this, count_blocks, DiskInfo{}};
-  Job job{.kind = Job::Kind::call,
-          .call =
-              [](Job& asked) noexcept {
-                auto& of = *static_cast<Question*>(asked.context);
-                of.answer = of.disk.info_here(of.count_blocks);
-              },
-          .context = &question};
-  OVHD_CHECK(owner_->run(job));
-  return std::move(question.answer);
+  Result<DiskInfo> answer{DiskInfo{}};
+  ask_owner([&] { answer = info_here(count_blocks); });
+  return answer;
 }
 
 Result<DiskInfo> DiskState::info_here(bool count_blocks) {
@@ -304,6 +301,13 @@ Result<DiskInfo> DiskState::info_here(bool count_blocks) {
   return out;
 }
 
-ImageStatistics DiskState::statistics() noexcept { return counts_.read(); }
+ImageStatistics DiskState::statistics() noexcept {
+  ImageStatistics out = counts_.read();
+  LayerCounters leaf;
+  ask_owner([&] { leaf = image(0).counters(); });
+  out.allocated_blocks = leaf.allocated_blocks;
+  out.commits = leaf.commits;
+  return out;
+}
 
 }  // namespace openvhd::detail

@@ -71,6 +71,9 @@ class DiskState {
   /// Runs `job` here, or has the owner run it.
   Status run(Job& job) noexcept;
   Status start_owner();
+  /// Runs `question` where layers may be asked, and waits for it.
+  template <class Question>
+  void ask_owner(Question question) noexcept;
   Result<DiskInfo> info_here(bool count_blocks);
   Status check_range(VirtualOffset at, std::uint64_t length, bool writing) const noexcept;
   Status read_sectors(VirtualOffset at, std::span<std::byte> into) noexcept;

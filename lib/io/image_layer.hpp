@@ -36,6 +36,12 @@ struct ParentLink {
   std::uint32_t timestamp = 0;      ///< VHD parent time stamp; 0 where not recorded. Reported only.
 };
 
+/// What a layer has done since it was opened.
+struct LayerCounters {
+  std::uint64_t allocated_blocks = 0;
+  std::uint64_t commits = 0;  ///< Groups of changed metadata that became durable.
+};
+
 class ImageLayer : public Layer {
  public:
   virtual DiskType type() const noexcept = 0;
@@ -44,6 +50,8 @@ class ImageLayer : public Layer {
   /// Reads the whole table, holes in it skipped; gives up with Errc::out_of_range when more than
   /// `max_table_bytes` would be read.
   virtual Result<BlockCounts> count_blocks(File& file, std::uint64_t max_table_bytes) = 0;
+  /// The owner's, as all that does not say "any thread".
+  virtual LayerCounters counters() const noexcept { return {}; }
   /// Null unless differencing.
   virtual const ParentLink* parent_link() const noexcept = 0;
   /// The id by which children know this image: VHDX DataWriteGuid, VHD unique id.

@@ -88,6 +88,7 @@ void SparseLayer::begin_stage(Round::Stage stage) noexcept {
     case Stage::punch:
       // Durable from here; what was freed may be given back to the host.
       finished_rounds_ = started_rounds_;
+      if (!round_.writes.empty()) ++counters_.commits;
       round_.writes.clear();
       bitmaps_.finish_round(finished_rounds_);
       table_.finish_round(finished_rounds_);

@@ -43,6 +43,7 @@ class SparseLayer final : public ImageLayer {
 
   DiskType type() const noexcept override { return image_.type; }
   LayerInfo info() const override;
+  LayerCounters counters() const noexcept override { return counters_; }
   Result<BlockCounts> count_blocks(File& file, std::uint64_t max_table_bytes) override;
   const ParentLink* parent_link() const noexcept override;
   Guid link_identity() const noexcept override;
@@ -156,6 +157,7 @@ class SparseLayer final : public ImageLayer {
 
   bool data_was_synced_ = false;  // in any round yet
   std::uint64_t started_rounds_ = 0;
+  LayerCounters counters_;
   std::uint64_t finished_rounds_ = 0;
   Round round_;
   FlushTicket relief_{};

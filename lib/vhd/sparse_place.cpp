@@ -232,6 +232,7 @@ void SparseLayer::begin(Allocation& allocation) noexcept {
 void SparseLayer::finish(const Allocation& allocation) noexcept {
   overwritten();
   unsettle();
+  ++counters_.allocated_blocks;
   const std::uint32_t block = allocation.block;
   table_.set(block, differencing()
                         ? BlockEntry::partial(bitmaps_.add_clear(block, allocation.start).bits)

@@ -56,6 +56,9 @@ class Engine final : public ImageLayer {
 
   DiskType type() const noexcept override { return image_.type(); }
   LayerInfo info() const override;
+  LayerCounters counters() const noexcept override {
+    return {.allocated_blocks = allocated_blocks_, .commits = journal_.commits()};
+  }
   Result<BlockCounts> count_blocks(File& file, std::uint64_t max_table_bytes) override;
   const ParentLink* parent_link() const noexcept override {
     return image_.parent ? &*image_.parent : nullptr;
@@ -210,6 +213,7 @@ class Engine final : public ImageLayer {
   std::vector<bool> bat_claimed_;  // judged once: its space is in the map
   std::uint64_t claim_cursor_ = 0;
   std::uint64_t present_blocks_ = 0;
+  std::uint64_t allocated_blocks_ = 0;  // since it was opened
   // Stands in memory, never in the file, for an entry that broke a rule when it was loaded.
   static constexpr std::uint64_t kBadEntry = 4;
   std::vector<std::unique_ptr<BitmapHomes>> bitmap_homes_;  // what bitmap_pages_ points to

@@ -85,6 +85,7 @@ Step<Extent> Engine::allocate(const Piece& piece, TablePage& page, BatEntry entr
   const auto state = partial ? PayloadState::partially_present : PayloadState::fully_present;
   put_entry(page, piece.index, BatEntry::make(state, at));
   ++present_blocks_;
+  ++allocated_blocks_;
   return Extent{Extent::Kind::data, at + piece.offset, piece.length};
 }
 

@@ -211,6 +211,7 @@ void Journal::next_commit_stage() noexcept {
       applied();
       return enter(Stage::idle);
   }
+  if (!group_.empty()) ++commits_;
   group_.clear();
   durable_group_ = open_group_ - 1;
   if (relieve_ && !unapplied_.empty()) return enter_apply(Stage::commit_relieve);

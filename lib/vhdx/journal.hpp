@@ -50,6 +50,8 @@ class Journal {
   /// The group that changes made now belong to.
   std::uint64_t open_group() const noexcept { return open_group_; }
   std::uint64_t durable_group() const noexcept { return durable_group_; }
+  /// Groups that had anything in them, and are durable.
+  std::uint64_t commits() const noexcept { return commits_; }
   bool idle() const noexcept { return stage_ == Stage::idle; }
   /// Makes `group` durable: the open one, or one that is on its way.
   Step<Ok> commit(std::uint64_t group) noexcept;
@@ -157,6 +159,7 @@ class Journal {
 
   std::uint64_t open_group_ = 1;
   std::uint64_t durable_group_ = 0;
+  std::uint64_t commits_ = 0;
   bool relieve_ = false;
   std::vector<Copy> group_;                  // in the order in which it must become durable
   std::size_t group_logged_ = 0;             // copies in entries that are durable

@@ -1,4 +1,5 @@
 #include "console.hpp"
+
 #include <cerrno>
 #include <cstdio>
 #include <cstring>

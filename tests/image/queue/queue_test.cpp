@@ -241,6 +241,8 @@ TEST_P(QueueTest, StatisticsAddUp) {
   const ImageStatistics image = image_statistics(disk);
   EXPECT_GE(image.syncs + image.durable_writes, 2u);
   EXPECT_GE(image.payload_bytes, 3u * 4096);
+  EXPECT_EQ(image.allocated_blocks, 3u);
+  EXPECT_EQ(image.commits, 1u);
 }
 
 TEST(LatencyHistogram, BucketsAreInOrderAndHoldTheirFloors) {
