@@ -79,9 +79,14 @@ bool Engine::find_writable(VirtualOffset at, std::uint64_t length, Extent& exten
   const TablePage* const page = TableCache::in_memory(bat_pages_[piece.index / kTablePageWords]);
   if (page == nullptr) return false;
   const BatEntry entry = entry_in(*page, piece.index);
-  if (entry.payload_state() != PayloadState::fully_present) return false;
-  put_data(piece, entry, length, extent);
-  return true;
+  if (entry.payload_state() == PayloadState::fully_present) {
+    put_data(piece, entry, length, extent);
+    return true;
+  }
+  if (entry.payload_state() != PayloadState::partially_present) return false;
+  // Sectors that are there stay there as long as the block lives: writing them sets no bit. As for
+  // a read, the look-up belongs to one life of the block, whose space waits for this transfer.
+  return find_partial(piece, *page, entry, extent) && extent.kind == Extent::Kind::data;
 }
 
 void Engine::overwritten() noexcept {
