@@ -17,18 +17,20 @@ std::uint64_t load_word(const TableWord& word) noexcept {
 BitRun bit_run(std::span<const TableWord> words, std::uint64_t first,
                std::uint64_t limit) noexcept {
   const std::uint64_t end = first + limit;
-  const std::uint64_t word = load_word(words[first / kWordBits]);
-  const bool set = (word >> (first % kWordBits) & 1) != 0;
+  // Each word is looked at once: another thread may set bits meanwhile.
+  std::uint64_t here = load_word(words[first / kWordBits]);
+  const bool set = (here >> (first % kWordBits) & 1) != 0;
   std::uint64_t at = first;
-  while (at < end) {
+  for (;;) {
     // Ones where the bit differs from the run's; what lies before `at` is shifted out.
-    const std::uint64_t here = load_word(words[at / kWordBits]);
     const std::uint64_t other = (set ? ~here : here) >> (at % kWordBits);
     if (other != 0) {
       at += static_cast<std::uint64_t>(std::countr_zero(other));
       break;
     }
     at += kWordBits - at % kWordBits;
+    if (at >= end) break;
+    here = load_word(words[at / kWordBits]);
   }
   return {.set = set, .length = std::min(at, end) - first};
 }
