@@ -132,7 +132,7 @@ TEST(VhdxEngineFind, APartialBlockIsAnsweredByRunsOfItsBits) {
 TEST(VhdxEngineFind, BitsThatAreLateAreNotTakenForClear) {
   // Entries of 40 pages, so that one that is not dirty leaves between place() and wrote().
   const EngineShape shape{
-      .virtual_size = 40 * 8192 * kMiB, .has_parent = true, .table_cache_bytes = 0};
+      .virtual_size = 40 * (8192 * kMiB), .has_parent = true, .table_cache_bytes = 0};
   const auto store = make_image(shape);
   const auto far = [](std::uint64_t page) { return page * 8192 * kMiB; };
   OpenEngine image{store, shape};

@@ -1,6 +1,7 @@
 // One owner changes an image while other threads read it, and overwrite it, by what they find
 // themselves. Every word of a sector says whose it is and which change wrote it.
 #include <gtest/gtest.h>
+#include <sys/mman.h>
 
 #include <algorithm>
 #include <array>
@@ -27,9 +28,7 @@ class WordFile final : public File {
  public:
   static constexpr std::uint64_t kCapacity = 768 * kMiB;
 
-  explicit WordFile(const MemoryStore& contents)
-      : words_{static_cast<std::uint64_t*>(std::calloc(kCapacity / 8, 8)), &std::free},
-        size_{contents.size} {
+  explicit WordFile(const MemoryStore& contents) : words_{map_zeros()}, size_{contents.size} {
     contents.read(0, std::as_writable_bytes(std::span{words_.get(), contents.size / 8}));
   }
 
@@ -97,7 +96,18 @@ class WordFile final : public File {
     return static_cast<std::int32_t>(at - command.at);
   }
 
-  std::unique_ptr<std::uint64_t, decltype(&std::free)> words_;
+  /// Takes memory only where it is touched.
+  static std::uint64_t* map_zeros() {
+    void* const at = ::mmap(nullptr, kCapacity, PROT_READ | PROT_WRITE,
+                            MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (at == MAP_FAILED) std::abort();
+    return static_cast<std::uint64_t*>(at);
+  }
+  struct Unmap {
+    void operator()(std::uint64_t* at) const noexcept { ::munmap(at, kCapacity); }
+  };
+
+  std::unique_ptr<std::uint64_t, Unmap> words_;
   std::uint64_t size_;  // the owner's
   std::uint64_t synced_at_ = 0;
   std::string name_ = "words";
@@ -151,6 +161,7 @@ class Race {
 
   void run(int steps, int threads) {
     std::vector<std::jthread> others;
+    others.reserve(static_cast<std::size_t>(threads));
     for (int i = 0; i < threads; ++i) {
       others.emplace_back([this, i] { look(static_cast<std::uint64_t>(i)); });
     }
