@@ -28,7 +28,8 @@ class Check : public Verb {
                  "worst is a warning, 2 when it is an error. Several files: the highest code.",
                  "Without --repair nothing is ever written, not even to replay a log. --repair "
                  "mends what can be mended without losing data; every byte that it changes is "
-                 "first saved to FILE.undo, from which --undo puts them back. A healthy image is "
+                 "first saved to FILE.undo, from which --undo puts them back. A FILE.undo of an "
+                 "earlier repair is never replaced: use it or remove it first. A healthy image is "
                  "not touched. After --repair the exit code is that of the repaired image."},
             .examples = {{"vhdtool check disk.vhdx", "One image."},
                          {"vhdtool check --chain --json child.avhdx",

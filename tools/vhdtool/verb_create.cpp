@@ -25,7 +25,8 @@ class Create : public Verb {
                  "its parent. The format comes from the ending of FILE (.vhd, .avhd, .vhdx, "
                  ".avhdx) or from --format. Sizes are exact: nothing is rounded to a geometry.",
                  "The image is on stable storage when the program ends. An existing file is left "
-                 "alone unless --overwrite is given; on failure no new file stays behind."},
+                 "alone unless --overwrite is given; on failure, and when interrupted, no new file "
+                 "stays behind."},
             .examples = {
                 {"vhdtool create disk.vhdx --size 64G", "A dynamic VHDX."},
                 {"vhdtool create azure.vhd --size 30G --azure", "A fixed VHD that Azure takes."},
