@@ -2,7 +2,7 @@
 # Installs what is missing, builds, and runs the tests. Ends with "N passed, N failed".
 #   scripts/test.sh [--tier quick|default|sanitize|full] [--no-install]
 #     quick    optimised build; no packaging, no slow tests
-#     default  optimised build with packaging
+#     default  optimised build with packaging; what runs on many threads under ThreadSanitizer
 #     sanitize Clang with sanitizers, without the longest suites; short fuzzing
 #     full     also the slow tests, GCC with sanitizers, ThreadSanitizer, lint, longer fuzzing
 set -uo pipefail
@@ -119,6 +119,8 @@ case $tier in
     ;;
   default)
     build release && run_tests release -LE '^slow$'
+    build tsan image_queue_test vhd_threads_test vhdx_threads_test &&
+      run_tests tsan -R '^(image_queue_test|vhdx?_threads_test)\.'
     ;;
   sanitize)
     # The fuzz preset has asan-clang's checks: one build serves the tests and the fuzzing. What is

@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "io/event.hpp"
+#include "io/signals_blocked.hpp"
 
 namespace openvhd {
 namespace {
@@ -25,6 +26,7 @@ Result<std::unique_ptr<PoolDriver>> PoolDriver::create(std::uint32_t depth) {
     return Error{.code = Errc::invalid, .what = "depth of a driver"};
   auto driver = std::make_unique<PoolDriver>(depth);
   if (!driver->event_) return Error{.code = Errc::io, .sys_errno = errno, .what = "eventfd"};
+  const SignalsBlocked quiet;
   try {
     for (unsigned i = 0; i < kThreads; ++i)
       driver->threads_.emplace_back([pool = driver.get()] { pool->work(); });

@@ -6,6 +6,8 @@
 #include <mutex>
 #include <utility>
 
+#include "io/signals_blocked.hpp"
+
 namespace openvhd {
 namespace {
 
@@ -35,6 +37,7 @@ class Waiter final : public JobSink {
 Owner::Owner(Chain& chain, std::span<File* const> files, std::unique_ptr<Driver> driver,
              CommandCounts& counts)
     : chain_{chain}, files_{files}, driver_{std::move(driver)}, counts_{counts} {
+  const SignalsBlocked quiet;
   thread_ = std::thread{[this] { work(); }};
 }
 

@@ -1,6 +1,10 @@
 #include <gtest/gtest.h>
 #include <poll.h>
+#include <pthread.h>
+#include <unistd.h>
 
+#include <atomic>
+#include <csignal>
 #include <deque>
 #include <openvhd/queue.hpp>
 
@@ -222,6 +226,24 @@ TEST_P(QueueTest, RequestsMayBeStartedAgainFromDone) {
   while (queue.wait() != 0) {
   }
   for (const Again& one : requests) EXPECT_EQ(one.left, 0);
+}
+
+TEST_P(QueueTest, SignalsGoToTheProgramsOwnThreads) {
+  static std::atomic<pthread_t> handled_by;
+  struct sigaction action{};
+  action.sa_handler = [](int) { handled_by = ::pthread_self(); };
+  struct sigaction before{};
+  ASSERT_EQ(::sigaction(SIGUSR1, &action, &before), 0);
+  Disk disk = open_disk(new_vhdx());
+  Queue queue = open_queue(disk);
+  TestRequest request{4096};
+  ASSERT_TRUE(write_now(queue, 0, 1, request));
+  for (int i = 0; i < 20; ++i) {
+    handled_by = pthread_t{};
+    ::kill(::getpid(), SIGUSR1);
+    EXPECT_TRUE(::pthread_equal(handled_by, ::pthread_self()));
+  }
+  ::sigaction(SIGUSR1, &before, nullptr);
 }
 
 TEST_P(QueueTest, StatisticsAddUp) {
