@@ -59,7 +59,7 @@ Result<std::optional<LogPlan>> judge_log(File& file, const ParsedHead& head, Jud
     return std::optional<LogPlan>{};
   }
   note_log(*scan, head.log, judge);
-  auto plan = plan_replay(file, head);
+  auto plan = plan_replay(file, head, *std::move(scan));
   if (plan) return std::optional<LogPlan>{std::move(*plan)};
   if (!is_finding(plan.error())) return plan.error();
   judge.error(plan.error());
@@ -68,10 +68,8 @@ Result<std::optional<LogPlan>> judge_log(File& file, const ParsedHead& head, Jud
 
 std::vector<FileOffset> logged_sectors(const LogPlan& plan) {
   std::vector<FileOffset> out;
-  for (const LogChange& change : plan.changes) {
-    if (change.bytes != nullptr) out.push_back(change.at);
-  }
-  std::ranges::sort(out);
+  out.reserve(plan.changes->sectors().size());
+  for (const auto& [target, sector] : plan.changes->sectors()) out.push_back({target});
   return out;
 }
 
@@ -110,9 +108,8 @@ Status judge_file(File& file, Judge& judge, Progress* progress) {
   if (!head->dirty()) return judge_body(file, *head, {}, judge, progress);
   OVHD_TRY(const std::optional<LogPlan> plan, judge_log(file, *head, judge));
   if (!plan) return Ok{};
-  OverlayFile overlay{file};
-  apply_to_overlay(*plan, overlay);
-  OVHD_CHECK(judge_body(overlay, *head, logged_sectors(*plan), judge, progress));
+  const auto overlay = overlay_of(*plan, file);
+  OVHD_CHECK(judge_body(*overlay, *head, logged_sectors(*plan), judge, progress));
   if (auto rules = judge.status(); !rules) {
     judge.error({.id = "L10",
                  .what = "log: after its replay the file breaks a rule (2.3.3, L10)",

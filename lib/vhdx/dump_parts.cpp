@@ -7,6 +7,7 @@
 #include "base/try.hpp"
 #include "vhdx/dump_nodes.hpp"
 #include "vhdx/locator.hpp"
+#include "vhdx/log_ring.hpp"
 #include "vhdx/log_scan.hpp"
 #include "vhdx/metadata.hpp"
 

@@ -19,9 +19,8 @@ void note_replay(const LogPlan& plan, bool into_file, ParsedImage& image) {
 // an image that cannot be opened is not touched.
 Result<LoadedImage> replay_and_parse(std::unique_ptr<File> file, ParsedHead head, bool writable,
                                      Host& host) {
-  OVHD_TRY(LogPlan plan, plan_replay(*file, head));
-  auto overlay = std::make_unique<OverlayFile>(*file);
-  apply_to_overlay(plan, *overlay);
+  OVHD_TRY(const LogPlan plan, plan_replay(*file, head));
+  auto overlay = overlay_of(plan, *file);
   Judge judge;
   OVHD_TRY(ParsedImage image, parse_strictly(*overlay, head, judge));
   if (writable) {
@@ -33,7 +32,6 @@ Result<LoadedImage> replay_and_parse(std::unique_ptr<File> file, ParsedHead head
   }
   note_replay(plan, false, image);
   overlay->own(std::move(file));
-  overlay->keep(std::move(plan.bytes));
   return LoadedImage{std::move(image), std::move(overlay)};
 }
 

@@ -1,82 +1,108 @@
 #include "vhdx/log_replay.hpp"
 
 #include <algorithm>
+#include <array>
 
 #include "base/try.hpp"
 #include "vhdx/header_writer.hpp"
+#include "vhdx/log_ring.hpp"
 
 namespace openvhd::vhdx {
 namespace {
 
-// The bytes that are used are the bytes that were checked: the file may have changed since the
-// scan.
-Status check_again(std::span<const std::byte> bytes, const LogEntry& expected, Area log) noexcept {
-  LogEntryChecker checker{log};
-  OVHD_CHECK(checker.begin(bytes.first(kLogSectorBytes), expected.at));
-  const bool same_length = checker.header().entry_length == expected.length;
-  for (std::size_t at = kLogSectorBytes; same_length && at < bytes.size(); at += kLogSectorBytes) {
-    OVHD_CHECK(checker.feed(bytes.subspan(at, kLogSectorBytes)));
-  }
-  if (same_length) {
-    OVHD_TRY(const LogEntry entry, checker.finish());
-    if (entry == expected) return Ok{};
-  }
-  return Error{.code = Errc::corrupt,
-               .where = log.at + expected.at,
-               .what = "log entry: changed while it was read (L07)"};
+Error changed_while_read(const LogEntry& entry, Area log) noexcept {
+  return {.code = Errc::corrupt,
+          .where = log.at + entry.at,
+          .what = "log entry: changed while it was read (L07)"};
 }
 
-// Decodes the descriptors of one checked entry, and restores its data sectors in place.
-Status collect_changes(std::span<std::byte> bytes, const LogEntry& entry, FileOffset at,
-                       std::vector<LogChange>& changes) {
-  const std::uint64_t count = std::uint64_t{entry.data_descriptors} + entry.zero_descriptors;
-  std::size_t data = descriptor_sectors(count) * kLogSectorBytes;
-  std::size_t place = sizeof(LogEntryHeader);
-  for (std::uint64_t i = 0; i < count; ++i, place += kDescriptorBytes) {
-    OVHD_TRY(const LogDescriptor descriptor,
-             parse_descriptor(bytes.subspan(place), entry.sequence, at));
-    LogChange change{.at = descriptor.at, .length = descriptor.length};
-    if (descriptor.is_data) {
-      const auto sector = bytes.subspan(data, kLogSectorBytes);
-      restore_sector(descriptor, sector, sector);
-      change.bytes = sector.data();
-      data += kLogSectorBytes;
-    }
-    changes.push_back(change);
+// Reads one entry that the scan found valid, once: what is collected is what is checked, since the
+// file may have changed since the scan.
+class EntryCollector {
+ public:
+  EntryCollector(RingReader& ring, const LogEntry& entry, Area log, LogChanges& changes)
+      : ring_{ring},
+        entry_{entry},
+        checker_{log},
+        changed_{changed_while_read(entry, log)},
+        changes_{changes},
+        left_{std::uint64_t{entry.data_descriptors} + entry.zero_descriptors} {
+    data_from_ = entry.at + descriptor_sectors(left_) * kLogSectorBytes;
+    targets_.reserve(entry.data_descriptors);
   }
-  return Ok{};
-}
+
+  Status run() {
+    OVHD_TRY(auto sector, ring_.sector(entry_.at));
+    OVHD_CHECK(checker_.begin(sector, entry_.at));
+    const LogEntryHeader& header = checker_.header();
+    if (header.entry_length != entry_.length || header.descriptor_count != left_) return changed_;
+    OVHD_CHECK(take_descriptors(sector.subspan(sizeof(LogEntryHeader))));
+    for (std::uint64_t done = kLogSectorBytes; done < entry_.length; done += kLogSectorBytes) {
+      const std::uint64_t at = entry_.at + done;
+      OVHD_TRY(sector, ring_.sector(at));
+      OVHD_CHECK(checker_.feed(sector));
+      if (left_ != 0) {
+        OVHD_CHECK(take_descriptors(sector));
+      } else if (filled_ != targets_.size()) {
+        changes_.fill(targets_[filled_++], ring_.place(at), sector);
+      }
+    }
+    OVHD_TRY(const LogEntry read, checker_.finish());
+    if (read != entry_) return changed_;
+    return Ok{};
+  }
+
+ private:
+  Status take_descriptors(std::span<const std::byte> area) {
+    for (; left_ != 0 && !area.empty(); area = area.subspan(kDescriptorBytes), --left_) {
+      OVHD_TRY(const LogDescriptor descriptor,
+               parse_descriptor(area, entry_.sequence, changed_.where));
+      if (!descriptor.is_data) {
+        changes_.zero(descriptor.at, descriptor.length);
+        continue;
+      }
+      const std::uint64_t at = data_from_ + targets_.size() * kLogSectorBytes;
+      changes_.replace(descriptor, ring_.place(at));
+      targets_.push_back(descriptor.at);
+    }
+    return Ok{};
+  }
+
+  RingReader& ring_;
+  const LogEntry& entry_;
+  LogEntryChecker checker_;
+  Error changed_;
+  LogChanges& changes_;
+  std::uint64_t left_;           // descriptors not seen yet
+  std::uint64_t data_from_ = 0;  // where in the ring the data sectors begin
+  std::vector<FileOffset> targets_;
+  std::size_t filled_ = 0;
+};
 
 // Zeros take no space from the host: one descriptor in a log of 4 KiB may name all of the file.
 Status make_changes(const LogPlan& plan, File& file) noexcept {
   OVHD_TRY(const std::uint64_t size, file.size());
   if (size < plan.file_bytes) OVHD_CHECK(file.set_size(plan.file_bytes));
-  std::uint64_t zeros_from = size;  // nothing behind it but what the extension left: zeros
-  for (const LogChange& change : plan.changes) {
-    if (change.bytes != nullptr) {
-      OVHD_CHECK(file.write_all(change.at, {change.bytes, kLogSectorBytes}));
-      zeros_from = std::max(zeros_from, change.at.value + kLogSectorBytes);
-    } else if (change.length != 0 && change.at.value < zeros_from) {
-      const std::uint64_t length = std::min(change.length, zeros_from - change.at.value);
-      OVHD_CHECK(file.punch(change.at, length));
-    }
+  for (const FileRange& zeros : plan.changes->zeros()) {
+    if (zeros.at.value >= size) break;  // what the extension left is zeros
+    OVHD_CHECK(file.punch(zeros.at, std::min(zeros.length, size - zeros.at.value)));
+  }
+  std::array<std::byte, kLogSectorBytes> bytes;
+  for (const auto& [target, sector] : plan.changes->sectors()) {
+    OVHD_CHECK(LogChanges::restore(sector, file, bytes));
+    OVHD_CHECK(file.write_all({target}, bytes));
   }
   return Ok{};
 }
 
 }  // namespace
 
-Result<LogPlan> plan_replay(File& file, const ParsedHead& head) {
-  OVHD_TRY(LogScan scan, scan_log(file, head.log, head.header().log_guid));
-  OVHD_CHECK(judge_sequence(scan, head.log, head.file_bytes));
+Result<LogPlan> plan_replay(File& file, const ParsedHead& head, LogScan scan) {
   LogPlan plan;
   plan.entries = std::move(scan.active);
-  std::uint64_t total = 0;
-  std::uint64_t data = 0;
+  scan = {};
   std::uint64_t zeros = 0;
   for (const LogEntry& entry : plan.entries) {
-    total += entry.length;
-    data += entry.data_descriptors;
     zeros += entry.zero_descriptors;
     plan.file_bytes = std::max(plan.file_bytes, entry.targets_end);
   }
@@ -86,27 +112,24 @@ Result<LogPlan> plan_replay(File& file, const ParsedHead& head) {
                  .where = head.log.at,
                  .what = "log: more than 2^20 zero descriptors (2.3.1.2, open budget)"};
   }
-  OVHD_TRY(plan.bytes, read_ring(file, head.log, plan.entries.front().at, total));
-  plan.changes.reserve(data + zeros);
-  std::span<std::byte> rest{plan.bytes};
+  auto changes = std::make_shared<LogChanges>();
+  RingReader ring{file, head.log};
   for (const LogEntry& entry : plan.entries) {
-    const auto bytes = rest.first(entry.length);
-    OVHD_CHECK(check_again(bytes, entry, head.log));
-    OVHD_CHECK(collect_changes(bytes, entry, head.log.at + entry.at, plan.changes));
-    rest = rest.subspan(entry.length);
+    OVHD_CHECK(EntryCollector(ring, entry, head.log, *changes).run());
   }
+  changes->settle();
+  plan.changes = std::move(changes);
   return plan;
 }
 
-void apply_to_overlay(const LogPlan& plan, OverlayFile& overlay) {
-  overlay.extend(plan.file_bytes);
-  for (const LogChange& change : plan.changes) {
-    if (change.bytes != nullptr) {
-      overlay.replace(change.at, change.bytes);
-    } else {
-      overlay.zero_out(change.at, change.length);
-    }
-  }
+Result<LogPlan> plan_replay(File& file, const ParsedHead& head) {
+  OVHD_TRY(LogScan scan, scan_log(file, head.log, head.header().log_guid));
+  OVHD_CHECK(judge_sequence(scan, head.log, head.file_bytes));
+  return plan_replay(file, head, std::move(scan));
+}
+
+std::unique_ptr<OverlayFile> overlay_of(const LogPlan& plan, File& file) {
+  return std::make_unique<OverlayFile>(file, plan.changes, plan.file_bytes);
 }
 
 Status apply_to_file(const LogPlan& plan, File& file, ParsedHead& head, Host& host) {

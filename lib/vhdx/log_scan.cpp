@@ -5,11 +5,11 @@
 
 #include "base/crc32c.hpp"
 #include "base/try.hpp"
+#include "vhdx/log_ring.hpp"
 
 namespace openvhd::vhdx {
 namespace {
 
-constexpr std::size_t kPieceBytes = kMiB;
 // A disk of 64 TiB, its bitmaps, its table, a log and two thousand regions stay below.
 constexpr std::uint64_t kMaxFileBytes = 128 * kTiB;
 
@@ -20,30 +20,6 @@ Error broken(FileOffset at, const char* what) noexcept {
 std::uint32_t signature_in(std::span<const std::byte> sector) noexcept {
   return load<Le32>(sector);
 }
-
-// Reads the ring forward, one piece in memory.
-class RingReader {
- public:
-  RingReader(File& file, Area log) : file_{file}, log_{log}, piece_(kPieceBytes) {}
-
-  // The sector at `at` bytes of the log; valid until the next call.
-  Result<std::span<const std::byte>> sector(std::uint64_t at) {
-    const std::uint64_t start = align_down(at, kPieceBytes);
-    if (loaded_ != start) {
-      loaded_ = kNothing;
-      OVHD_CHECK(file_.read_exact(log_.at + start, piece_, "log: the file ends inside it (X03)"));
-      loaded_ = start;
-    }
-    return std::span<const std::byte>{piece_}.subspan(at - start, kLogSectorBytes);
-  }
-
- private:
-  static constexpr std::uint64_t kNothing = ~std::uint64_t{0};
-  File& file_;
-  Area log_;
-  std::vector<std::byte> piece_;
-  std::uint64_t loaded_ = kNothing;
-};
 
 // Collects entries while sectors go by.
 class Scanner {
@@ -189,17 +165,6 @@ Result<LogEntry> LogEntryChecker::finish() const noexcept {
   }
   if (crc_ != header_.checksum) return broken(here(), "log entry: checksum (2.3.1.1, L02)");
   return entry_;
-}
-
-Result<std::vector<std::byte>> read_ring(File& file, Area log, std::uint64_t at,
-                                         std::uint64_t length) {
-  constexpr const char* kShort = "log: the file ends inside it (X03)";
-  std::vector<std::byte> out(length);
-  const std::uint64_t first = std::min(length, log.length - at);
-  const std::span<std::byte> all{out};
-  OVHD_CHECK(file.read_exact(log.at + at, all.first(first), kShort));
-  OVHD_CHECK(file.read_exact(log.at, all.subspan(first), kShort));
-  return out;
 }
 
 Result<LogScan> scan_log(File& file, Area log, const Guid& log_guid) {

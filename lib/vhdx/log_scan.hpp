@@ -82,11 +82,6 @@ class LogEntryChecker {
 /// Reads the whole log, in pieces. Errors: io; unsupported when it is longer than kMaxLogBytes.
 Result<LogScan> scan_log(File& file, Area log, const Guid& log_guid);
 
-/// `length` bytes of the log from `at`, in one piece: they may wrap around its end. `at` is below
-/// log.length, and `length` not above it.
-Result<std::vector<std::byte>> read_ring(File& file, Area log, std::uint64_t at,
-                                         std::uint64_t length);
-
 /// Judges the active sequence against a file of `file_bytes` (L01, L05, L06): what it may not
 /// write, and what it must find. Ok: it can be replayed.
 Status judge_sequence(const LogScan& scan, Area log, std::uint64_t file_bytes) noexcept;

@@ -6,7 +6,6 @@
 #include "vhdx/check_table.hpp"
 #include "vhdx/header_writer.hpp"
 #include "vhdx/log_replay.hpp"
-#include "vhdx/overlay_file.hpp"
 #include "vhdx/parse.hpp"
 #include "vhdx/regions.hpp"
 #include "vhdx/vhdx.hpp"
@@ -17,10 +16,9 @@ namespace {
 // A plan after which the file parses; the file is as it was.
 Result<LogPlan> checked_plan(File& file, const ParsedHead& head) {
   OVHD_TRY(LogPlan plan, plan_replay(file, head));
-  OverlayFile overlay{file};
-  apply_to_overlay(plan, overlay);
+  const auto overlay = overlay_of(plan, file);
   Judge judge;
-  OVHD_TRY(const ParsedImage image, parse_strictly(overlay, head, judge));
+  OVHD_TRY(const ParsedImage image, parse_strictly(*overlay, head, judge));
   static_cast<void>(image);
   return plan;
 }

@@ -1,10 +1,9 @@
 #include "vhdx/overlay_file.hpp"
 
 #include <algorithm>
+#include <array>
 #include <cerrno>
 #include <cstring>
-#include <iterator>
-#include <limits>
 
 #include "base/checked.hpp"
 #include "base/try.hpp"
@@ -36,47 +35,39 @@ void scatter(std::span<const iovec> buffers, std::uint64_t skip, const std::byte
 
 }  // namespace
 
-void OverlayFile::replace(FileOffset at, const std::byte* bytes) {
-  sectors_[at.value] = bytes;
-  extend(at.value + kSectorBytes);
+OverlayFile::OverlayFile(File& base, std::shared_ptr<const LogChanges> changes,
+                         std::uint64_t least_bytes)
+    : base_{&base},
+      base_bytes_{base.size()},
+      changes_{std::move(changes)},
+      least_bytes_{least_bytes} {
+  const auto& sectors = changes_->sectors();
+  const auto zeros = changes_->zeros();
+  if (!sectors.empty())
+    least_bytes_ = std::max(least_bytes_, sectors.rbegin()->first + kLogSectorBytes);
+  if (!zeros.empty())
+    least_bytes_ = std::max(least_bytes_, zeros.back().at.value + zeros.back().length);
 }
-
-void OverlayFile::zero_out(FileOffset at, std::uint64_t length) {
-  if (length == 0) return;
-  std::uint64_t start = at.value;
-  std::uint64_t end = at.value + length;
-  extend(end);
-  sectors_.erase(sectors_.lower_bound(start), sectors_.lower_bound(end));
-  // Merge with what touches it.
-  auto range = zeros_.upper_bound(start);
-  if (range != zeros_.begin() && std::prev(range)->second >= start) --range;
-  while (range != zeros_.end() && range->first <= end) {
-    start = std::min(start, range->first);
-    end = std::max(end, range->second);
-    range = zeros_.erase(range);
-  }
-  zeros_.emplace(start, end);
-}
-
-void OverlayFile::extend(std::uint64_t bytes) { least_bytes_ = std::max(least_bytes_, bytes); }
 
 Result<std::uint64_t> OverlayFile::size() noexcept {
   OVHD_TRY(const std::uint64_t base, base_bytes_);
   return std::max(base, least_bytes_);
 }
 
-OverlayFile::Zeros::const_iterator OverlayFile::zeros_at(std::uint64_t at) const noexcept {
-  auto range = zeros_.upper_bound(at);
-  if (range != zeros_.begin() && std::prev(range)->second > at) --range;
-  return range;
+OverlayFile::Zeros OverlayFile::zeros_at(std::uint64_t at) const noexcept {
+  const Zeros all = changes_->zeros();
+  const auto first = std::ranges::partition_point(
+      all, [&](const FileRange& range) { return range.at.value + range.length <= at; });
+  return {first, all.end()};
 }
 
 bool OverlayFile::touches(std::uint64_t at, std::uint64_t length) const noexcept {
   const std::uint64_t end = at + length;
-  const auto sector = sectors_.lower_bound(align_down(at, kSectorBytes));
-  if (sector != sectors_.end() && sector->first < end) return true;
-  const auto zeros = zeros_at(at);
-  return zeros != zeros_.end() && zeros->first < end;
+  const auto& sectors = changes_->sectors();
+  const auto sector = sectors.lower_bound(align_down(at, std::uint64_t{kLogSectorBytes}));
+  if (sector != sectors.end() && sector->first < end) return true;
+  const Zeros zeros = zeros_at(at);
+  return !zeros.empty() && zeros.front().at.value < end;
 }
 
 int OverlayFile::async_descriptor(const IoCommand& command) const noexcept {
@@ -107,17 +98,30 @@ std::int32_t OverlayFile::read(const IoCommand& command) noexcept {
     done += more;
   }
   const std::uint64_t end = at + done;
-  for (auto zeros = zeros_at(at); zeros != zeros_.end() && zeros->first < end; ++zeros) {
-    const std::uint64_t from = std::max(zeros->first, at);
-    scatter(command.buffers, from - at, nullptr, std::min(zeros->second, end) - from);
+  for (const FileRange& zeros : zeros_at(at)) {
+    if (zeros.at.value >= end) break;
+    const std::uint64_t from = std::max(zeros.at.value, at);
+    scatter(command.buffers, from - at, nullptr,
+            std::min(zeros.at.value + zeros.length, end) - from);
   }
-  auto sector = sectors_.lower_bound(align_down(at, kSectorBytes));
-  for (; sector != sectors_.end() && sector->first < end; ++sector) {
+  const std::int32_t failed = read_sectors(command, end);
+  return failed != 0 ? failed : static_cast<std::int32_t>(done);
+}
+
+std::int32_t OverlayFile::read_sectors(const IoCommand& command, std::uint64_t end) noexcept {
+  const std::uint64_t at = command.at.value;
+  const auto& sectors = changes_->sectors();
+  auto sector = sectors.lower_bound(align_down(at, std::uint64_t{kLogSectorBytes}));
+  std::array<std::byte, kLogSectorBytes> bytes;
+  for (; sector != sectors.end() && sector->first < end; ++sector) {
+    if (const Status read = LogChanges::restore(sector->second, *base_, bytes); !read) {
+      return read.error().sys_errno != 0 ? -read.error().sys_errno : -EBADMSG;
+    }
     const std::uint64_t from = std::max(sector->first, at);
-    const std::uint64_t to = std::min(sector->first + kSectorBytes, end);
-    scatter(command.buffers, from - at, sector->second + (from - sector->first), to - from);
+    const std::uint64_t to = std::min(sector->first + kLogSectorBytes, end);
+    scatter(command.buffers, from - at, bytes.data() + (from - sector->first), to - from);
   }
-  return static_cast<std::int32_t>(done);
+  return 0;
 }
 
 // Data of the base that no range of zeros hides.
@@ -127,22 +131,24 @@ Result<FileRange> OverlayFile::next_base_data(std::uint64_t at, std::uint64_t en
   while (at < stop) {
     OVHD_TRY(const FileRange run, base_->next_data({at}, {stop}));
     if (run.length == 0) break;
-    const auto zeros = zeros_at(run.at.value);
+    const Zeros zeros = zeros_at(run.at.value);
     const std::uint64_t run_end = run.at.value + run.length;
-    if (zeros == zeros_.end() || zeros->first >= run_end) return run;
-    if (zeros->first > run.at.value) return FileRange{run.at, zeros->first - run.at.value};
-    at = zeros->second;
+    if (zeros.empty() || zeros.front().at.value >= run_end) return run;
+    const FileRange& hidden = zeros.front();
+    if (hidden.at.value > run.at.value) return FileRange{run.at, hidden.at.value - run.at.value};
+    at = hidden.at.value + hidden.length;
   }
   return FileRange{{end}, 0};
 }
 
 Result<FileRange> OverlayFile::next_data(FileOffset at, FileOffset end) noexcept {
   OVHD_TRY(const FileRange base, next_base_data(at.value, end.value));
-  const auto sector = sectors_.lower_bound(align_down(at.value, kSectorBytes));
-  if (sector == sectors_.end() || sector->first >= end.value) return base;
+  const auto& sectors = changes_->sectors();
+  const auto sector = sectors.lower_bound(align_down(at.value, std::uint64_t{kLogSectorBytes}));
+  if (sector == sectors.end() || sector->first >= end.value) return base;
   const std::uint64_t from = std::max(sector->first, at.value);
   if (base.length != 0 && base.at.value <= from) return base;
-  const std::uint64_t to = std::min(sector->first + kSectorBytes, end.value);
+  const std::uint64_t to = std::min(sector->first + kLogSectorBytes, end.value);
   return FileRange{{from}, to - from};
 }
 

@@ -483,6 +483,82 @@ TEST(VhdxReplay, ALogOver256MegabytesIsRefusedUnread) {
   EXPECT_EQ(loaded.error().code, Errc::unsupported);
 }
 
+// An image of 40 MiB whose log of 16 MiB replaces more sectors than are kept in memory: 3000, some
+// of them twice, and zeroes others. Sector n of the payload then holds n % 251, n % 7 == 0: zeros.
+constexpr unsigned kLongSectors = 3000;
+
+Image long_log() {
+  Image image;
+  image.file_bytes = 40 * kMegabyte;
+  for (BuiltHeader& header : image.headers) {
+    header.log_at = 24 * kMegabyte;
+    header.log_length = 16 * kMegabyte;
+  }
+  auto log = empty_log(16 * kMegabyte);
+  const auto at_end = [](BuiltEntry entry) {
+    entry.flushed = entry.last = 40 * kMegabyte;
+    return entry;
+  };
+  std::size_t at = 0;
+  std::uint64_t sequence = 1;
+  for (unsigned n = 0; n < kLongSectors; n += 500) {
+    BuiltEntry entry{.sequence = sequence++};
+    for (unsigned i = n; i < n + 500; ++i) {
+      if (i % 3 == 0) entry.writes.push_back(write_of(i, 255));
+      entry.writes.push_back(write_of(i, int(i % 251)));
+    }
+    at = put_entry(log, at, at_end(entry));
+  }
+  BuiltEntry zeros{.sequence = sequence};
+  for (unsigned n = 0; n < kLongSectors; n += 7) {
+    zeros.writes.push_back({.at = kTarget + n * kSector, .sector = {}, .zero_length = kSector});
+  }
+  put_entry(log, at, at_end(zeros));
+  image.make_dirty(std::move(log));
+  return image;
+}
+
+TEST(VhdxReplay, OfALongLogTheSectorsThatAreNotKeptAreReadAgain) {
+  static_assert(kLongSectors > vhdx::LogChanges::kKeptSectors);
+  const auto store = long_log().build();
+  std::vector<int> expected;
+  for (unsigned n = 0; n < kLongSectors; ++n) expected.push_back(n % 7 == 0 ? 0 : int(n % 251));
+  expect_replayed(store, expected, kLongSectors / 500 + 1);
+}
+
+/// Damages the log once it has been read `after` MiB of it.
+class TurningFile : public MemoryFile {
+ public:
+  TurningFile(std::shared_ptr<MemoryStore> store, unsigned after)
+      : MemoryFile{std::move(store)}, left_{after} {}
+  std::int32_t execute(const IoCommand& command) noexcept override {
+    const bool log = command.kind == IoCommand::Kind::read && command.length == kMegabyte;
+    if (log && left_ != 0 && --left_ == 0) {
+      for (std::uint64_t at = 24 * kMegabyte; at < 40 * kMegabyte; at += kSector)
+        patch(*this, at + 50, {0x99});
+    }
+    return MemoryFile::execute(command);
+  }
+
+ private:
+  unsigned left_;
+};
+
+TEST(VhdxReplay, ALogThatChangesAfterItWasReadIsNotUsed) {
+  // The scan reads 16 MiB, and the plan again those with entries.
+  for (const unsigned after : {3u, 18u, 30u}) {
+    const auto store = long_log().build();
+    MemoryFile before{store};
+    const auto payload = read_at(before, kTarget, kLongSectors * kSector);
+    auto file = std::make_unique<TurningFile>(store, after);
+    FixedHost host;
+    const auto loaded = vhdx::load_image(std::move(file), true, host);
+    ASSERT_FALSE(loaded) << after;
+    EXPECT_NE(std::string{loaded.error().what}.find('L'), std::string::npos);
+    EXPECT_EQ(read_at(before, kTarget, kLongSectors * kSector), payload) << after;
+  }
+}
+
 // Every sector claims to start an entry as long as the log: the scan must not look at each of
 // them to its end.
 TEST(VhdxLogScan, HostileLogsTakeLinearTime) {
