@@ -15,12 +15,27 @@ namespace {
 constexpr std::size_t kMostFindings = 1000;
 constexpr const char* kUndoEnding = ".undo";
 
+/// Of an image whose first sign is damaged, what others and its name say; empty where they say
+/// nothing.
+Result<std::optional<Format>> format_of_remains(File& file) {
+  OVHD_TRY(const bool has_header, vhdx::probe_header(file));
+  if (has_header) return std::optional{Format::vhdx};
+  const std::string& name = file.name();
+  for (const char* ending : {".vhdx", ".avhdx"}) {
+    if (name.ends_with(ending)) return std::optional{Format::vhdx};
+  }
+  for (const char* ending : {".vhd", ".avhd"}) {
+    if (name.ends_with(ending)) return std::optional{Format::vhd};
+  }
+  return std::optional<Format>{};
+}
+
 Result<Format> format_of(File& file) {
   OVHD_TRY(const auto format, probe(file));
-  if (!format) {
-    return Error{.code = Errc::unsupported, .what = "neither VHD nor VHDX (X01, V01)"};
-  }
-  return *format;
+  if (format) return *format;
+  OVHD_TRY(const auto likely, format_of_remains(file));
+  if (likely) return *likely;
+  return Error{.code = Errc::unsupported, .what = "neither VHD nor VHDX (X01, V01)"};
 }
 
 Status check_file(File& file, Format format, const CheckOptions& options, FileCheck& out) {
@@ -54,6 +69,25 @@ Finding link_finding(const Error& error, const std::string& parent_path) {
           .text = describe(error, parent_path)};
 }
 
+bool has_errors(const FileCheck& file) {
+  return std::ranges::any_of(file.findings,
+                             [](const Finding& f) { return f.severity == Severity::error; });
+}
+
+/// What a child has to say about a parent that opened (C01, C02).
+void judge_link(const ImageLayer& child, const ImageLayer& parent, const std::string& parent_path,
+                FileCheck& out) {
+  if (const Status link = verify_link(child, parent, false); !link) {
+    out.findings.push_back(link_finding(link.error(), parent_path));
+  } else if (parent.link_identity() != child.parent_link()->linkage) {
+    out.findings.push_back(
+        {.id = "C01",
+         .severity = Severity::warning,
+         .text =
+             parent_path + ": fits the second linkage only, as while a merge is under way (C01)"});
+  }
+}
+
 /// A chain while it is being checked: what was opened stays open and locked.
 struct Climb {
   std::vector<OpenedImage> images;
@@ -63,6 +97,14 @@ struct Climb {
 /// From here on errors are about this file.
 void blame(const CheckOptions& options, const std::string& path) {
   if (options.report != nullptr) options.report->files = {path};
+}
+
+/// Different files may be one disk: copies of each other.
+bool is_in_chain(const Climb& up, const ImageLayer& layer) {
+  const Guid id = layer.link_identity();
+  return !id.is_nil() && std::ranges::any_of(up.images, [&](const OpenedImage& image) {
+    return image.layer->link_identity() == id;
+  });
 }
 
 /// Checks the parent of the last image and moves up to it. False: there is no way further.
@@ -85,14 +127,24 @@ Result<bool> climb(Climb& up, Format format, const CheckOptions& options, Host& 
   up.hosts.push_back({found->file.get(), std::move(found->place)});
   auto parent = open_layer(format, std::move(found->file), false, host);
   const std::string parent_path = parent_check.path;
-  if (parent) {
-    if (const Status link = verify_link(child, *parent->layer, false); !link) {
-      report.files.back().findings.push_back(link_finding(link.error(), parent_path));
-    }
-    up.images.push_back(*std::move(parent));
+  FileCheck& child_check = report.files.back();
+  if (parent) judge_link(child, *parent->layer, parent_path, child_check);
+  if (has_errors(parent_check)) {
+    child_check.findings.push_back({.id = "C01",
+                                    .severity = Severity::error,
+                                    .text = parent_path + ": the parent breaks rules (C01)"});
+  }
+  const bool twice = parent && is_in_chain(up, *parent->layer);
+  if (twice) {
+    child_check.findings.push_back(
+        {.id = "C02",
+         .severity = Severity::error,
+         .text = parent_path + ": its identity is in the chain already (C02)"});
   }
   report.files.push_back(std::move(parent_check));
-  return parent.has_value();
+  if (!parent || twice) return false;
+  up.images.push_back(*std::move(parent));
+  return true;
 }
 
 /// Each parent is checked like the leaf, and so are the links. Stops where none opens further.

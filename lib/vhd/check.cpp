@@ -22,6 +22,8 @@ class Checker {
       findings_.push_back({id, severity, at, std::move(text), repairable});
   }
 
+  Severity severity_of(const Finding& finding) const;
+  void check_footers();
   void check_geometry();
   void check_parent();
   void check_structures();
@@ -40,19 +42,22 @@ class Checker {
   Progress* progress_;
   ParsedImage image_;
   std::vector<std::byte> bitmap_;
+  bool early_entries_ = false;
 };
 
 Status Checker::run(bool azure) {
   const Status parsed = parse(file_, image_);
   for (Finding& finding : image_.findings) {
-    add(finding.id, finding.severity, finding.at, std::move(finding.text), finding.repairable);
+    add(finding.id, severity_of(finding), finding.at, std::move(finding.text), finding.repairable);
   }
   if (!parsed) {
     const Error& error = parsed.error();
     if (error.code != Errc::corrupt && error.code != Errc::unsupported) return error;
     add(invariant_of(error), Severity::error, error.where, error.what);
+    check_footers();
     return Ok{};
   }
+  check_footers();
   check_geometry();
   if (image_.type != DiskType::fixed) {
     check_structures();
@@ -63,6 +68,31 @@ Status Checker::run(bool azure) {
   }
   if (azure) check_azure();
   return Ok{};
+}
+
+/// Two valid footers of two disks: readers do not agree which of them counts (QEMU takes the copy).
+Severity Checker::severity_of(const Finding& finding) const {
+  if (!image_.footer_at_end || !image_.copy || finding.at != image_.copy->at)
+    return finding.severity;
+  if (!image_.copy->valid()) return finding.severity;
+  const Footer& copy = image_.copy->footer;
+  const Footer& footer = image_.footer;
+  const bool same = copy.unique_id == footer.unique_id && copy.disk_type == footer.disk_type &&
+                    copy.current_size == footer.current_size &&
+                    copy.data_offset == footer.data_offset;
+  return same ? finding.severity : Severity::error;
+}
+
+/// V08: what of the footers a writer that keeps the order can leave.
+void Checker::check_footers() {
+  const bool copy_lost = image_.copy && image_.copy->cookie && !image_.copy->valid();
+  if (!image_.end.valid() && copy_lost && !image_.footer_at_end) {
+    add("V08", Severity::error, image_.copy->at,
+        "footers: neither is valid, which no interrupted growth leaves");
+  } else if (image_.type != DiskType::fixed && !image_.footer_at_end) {
+    add("V08", Severity::warning, image_.end.at, "footer: none at the end, as while it moves",
+        true);
+  }
 }
 
 void Checker::check_geometry() {
@@ -87,6 +117,9 @@ void Checker::check_parent() {
     add("V06", Severity::note, at, "parent unique id: none, as with Xen's raw parents");
   if (image_.parent.paths.empty()) add("V06", Severity::error, at, "parent: no name and no path");
   for (const ParentLocatorEntry& entry : image_.header.locators) {
+    const bool has_data = entry.platform_data_length != 0 || entry.platform_data_offset != 0;
+    if (entry.platform_code == kLocatorNone && has_data)
+      add("V06", Severity::warning, at, "parent locator: not in use, but has data");
     const std::uint32_t code = entry.platform_code;
     const bool known = code == kLocatorNone || code == kLocatorW2ru || code == kLocatorW2ku ||
                        code == kLocatorWi2r || code == kLocatorWi2k || code == kLocatorMac ||
@@ -159,6 +192,11 @@ Status Checker::check_table() {
                            return check_entry(block, start, verdict, rival);
                          });
   if (!scan) return scan.error();
+  if (early_entries_ && !image_.footer_at_end) {
+    add("V08", Severity::error, image_.table_at,
+        "block allocation table: entries past the end of a file without footer, "
+        "so that they were written before their blocks");
+  }
   if (!scan->damaged) check_tail(*scan);
   return Ok{};
 }
@@ -169,10 +207,13 @@ Result<bool> Checker::check_entry(std::uint32_t block, std::uint32_t start, Entr
   const FileOffset at = image_.table_at + std::uint64_t{block} * kEntryBytes;
   switch (verdict) {
     case EntryVerdict::good:
+      if (!range_fits(std::uint64_t{start} * kSectorBytes, image_.stride(), image_.data_limit()))
+        add("V04", Severity::warning, at, name + ": the block is cut off behind the disk's end");
       OVHD_CHECK(check_bitmap(block, start));
       break;
     case EntryVerdict::out_of_bounds:
       add("V04", Severity::error, at, name + ": the block ends outside the file");
+      early_entries_ = true;
       break;
     case EntryVerdict::overlaps_structure:
       add("V04", Severity::error, at, name + ": the block overlaps a header, table or locator");
@@ -185,15 +226,32 @@ Result<bool> Checker::check_entry(std::uint32_t block, std::uint32_t start, Entr
   return progress_->update(block, image_.blocks);
 }
 
+bool any_set(std::span<const std::byte> bytes) {
+  return std::ranges::any_of(bytes, [](std::byte b) { return b != std::byte{0}; });
+}
+
+/// A child's set bit says that a sector is here: behind the end of the disk it would bring up
+/// what nobody wrote, once the disk grows. Dynamic disks may have all bits of a block set.
 Status Checker::check_bitmap(std::uint32_t block, std::uint32_t start) {
   bitmap_.resize(image_.bitmap_length);
   const FileOffset at{std::uint64_t{start} * kSectorBytes};
   OVHD_CHECK(file_.read_exact(at, bitmap_, "sector bitmap: read (V05)"));
-  const auto used = bitmap_.begin() + image_.block_size / kSectorBytes / 8;
-  if (std::any_of(used, bitmap_.end(), [](std::byte b) { return b != std::byte{0}; })) {
-    add("V05", Severity::note, at,
-        "sector bitmap of block " + std::to_string(block) + ": bits behind the last sector");
+  const bool child = image_.type == DiskType::differencing;
+  const std::string name = "sector bitmap of block " + std::to_string(block);
+  if (any_set(std::span{bitmap_}.subspan(image_.block_size / kSectorBytes / 8))) {
+    add("V05", child ? Severity::error : Severity::note, at,
+        name + ": bits behind the block's last sector");
   }
+  // Not virtual_size: where the creator means the geometry, others go by the size.
+  const std::uint64_t left = image_.footer.current_size - std::uint64_t{block} * image_.block_size;
+  if (!child || left >= image_.block_size) return Ok{};
+  const std::uint64_t sectors = left / kSectorBytes;
+  const auto bits = std::span{bitmap_}.first(image_.block_size / kSectorBytes / 8);
+  const unsigned shared = static_cast<unsigned>(sectors % 8);  // of the byte with the last sector
+  const std::byte past{
+      static_cast<std::uint8_t>(image_.lsb_first ? 0xffu << shared : 0xffu >> shared)};
+  if ((bits[sectors / 8] & past) != std::byte{0} || any_set(bits.subspan(sectors / 8 + 1)))
+    add("V05", Severity::error, at, name + ": bits behind the end of the disk");
   return Ok{};
 }
 

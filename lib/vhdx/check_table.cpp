@@ -46,6 +46,7 @@ class TableCheck {
     }
     if (!overlaps_.empty()) OVHD_CHECK(name_first_owners());
     OVHD_CHECK(check_last_bitmap());
+    check_end();
     return facts_;
   }
 
@@ -137,13 +138,28 @@ class TableCheck {
     if (e.entry.payload_state() == PayloadState::partially_present) need_bitmap(e);
     own(e, bytes, false);
     if (e.entry.offset().value + bytes > image_.file_bytes) {
-      judge_.warning({.id = "X18",
-                      .what = "file: ends inside its last block, behind the disk (2.5, X18)",
-                      .at = e.at,
-                      .repairable = true},
-                     name(e));
+      judge_.warning(
+          {.id = "X13",
+           .what = "BAT: the file ends inside a block, behind the end of the disk (2.5, X13)",
+           .at = e.at,
+           .repairable = true},
+          name(e));
     }
     find_logged(e, bytes);
+  }
+
+  // X18, once for all that lies past the end.
+  void check_end() {
+    const FileOffset at{image_.file_bytes};
+    if (cut_off_) {
+      judge_.fault(
+          {.id = "X18", .what = "file: ends before the data of the disk (2.5, X18)", .at = at});
+    } else if (facts_.extents_end > image_.file_bytes) {
+      judge_.warning({.id = "X18",
+                      .what = "file: ends inside its last block, behind the disk (2.5, X18)",
+                      .at = at,
+                      .repairable = true});
+    }
   }
 
   // UNDEFINED and UNMAPPED may keep their place; it must be nobody else's.
@@ -161,6 +177,7 @@ class TableCheck {
            .what = "BAT: kept place of an unused block over a fixed structure (2.5.1.1, X13)",
            .at = e.at},
           name(e));
+      over_fixed(e, bytes);
     } else {
       judge_.warning(
           {.id = "X13",
@@ -183,10 +200,27 @@ class TableCheck {
     const std::uint64_t at = e.entry.offset().value;
     if (!(bitmap ? bitmap_has_data(e.entry) : payload_has_data(e.entry))) return;
     if (!checked_add(at, length)) return;
-    for (const OwnedRange& range : fixed_under(image_.fixed, e.entry.offset(), length)) {
-      judge_.fault({.id = "X07", .what = "layout: two structures overlap (2.1, X07)", .at = e.at},
-                   name(e) + " and " + range.owner);
-    }
+    if (!over_fixed(e, length) && at + used_length(e) > image_.file_bytes) cut_off_ = true;
+  }
+
+  // What of an entry's space holds bytes of the disk, or bits.
+  std::uint64_t used_length(const TableEntry& e) const {
+    if (is_bitmap(e.index)) return kBitmapBlockBytes;
+    const std::uint64_t block = block_of_index(e.index, image_.counts.chunk_ratio);
+    const std::uint64_t bytes = image_.geometry.block_size;
+    return std::min(bytes, image_.geometry.virtual_size - block * bytes);
+  }
+
+  // X07: whether an entry's space is that of a structure.
+  bool over_fixed(const TableEntry& e, std::uint64_t length) {
+    const auto under = fixed_under(image_.fixed, e.entry.offset(), length);
+    for (const OwnedRange& range : under) tell_x07(e, name(e) + " and " + range.owner);
+    return !under.empty();
+  }
+
+  void tell_x07(const TableEntry& e, const std::string& owners) {
+    judge_.fault({.id = "X07", .what = "layout: two structures overlap (2.1, X07)", .at = e.at},
+                 owners);
   }
 
   void own(const TableEntry& e, std::uint64_t length, bool anchor) {
@@ -256,15 +290,17 @@ class TableCheck {
 
   void tell_overlap(const TableEntry& first, bool first_is_anchor, const Overlap& second) {
     const std::string owners = name(first) + " and " + name(second.entry);
+    const Breach shared{
+        .id = "X14", .what = "BAT: two entries at one place (2.5, X14)", .at = second.entry.at};
     if (first_is_anchor || second.anchor) {
       judge_.fault({.id = "X13",
                     .what = "BAT: kept place of an unused block is another's (2.5.1.1, X13)",
                     .at = second.entry.at},
                    owners);
+      judge_.fault(shared, owners);
     } else {
-      judge_.error(
-          {.id = "X14", .what = "BAT: two entries at one place (2.5, X14)", .at = second.entry.at},
-          owners);
+      judge_.error(shared, owners);
+      tell_x07(second.entry, owners);
     }
   }
 
@@ -299,6 +335,7 @@ class TableCheck {
   SpaceMap disputed_;  // what overlaps_ are about
   std::vector<Overlap> overlaps_;
   std::uint64_t present_ = 0;
+  bool cut_off_ = false;                        // data of the disk lies past the end of the file
   std::optional<std::uint64_t> partial_chunk_;  // has partial blocks, its bitmap not seen yet
   FileOffset partial_at_{};
   std::optional<FileOffset> last_bitmap_;

@@ -66,7 +66,8 @@ Status judge_log_area(const ParsedHead& head, Judge& judge) {
         {.id = "X03", .what = "header: a log to replay of length 0 (2.2.2, X03)", .at = at});
   }
   if (log.length == 0) {
-    judge.fault({.id = "X03", .what = "header: no log (2.2.2, X03)", .at = at});
+    // Good for reading; nobody can write it.
+    judge.warning({.id = "X03", .what = "header: no log (2.2.2, X03)", .at = at});
   }
   if (!range_fits(log.at.value, log.length, head.file_bytes)) {
     return judge.error(
@@ -136,6 +137,15 @@ Result<bool> probe(File& file) {
   std::array<std::byte, sizeof(Le64)> first;
   OVHD_TRY(const std::size_t got, file.read_some({0}, first));
   return got == first.size() && load<Le64>(first) == kFileSignature;
+}
+
+Result<bool> probe_header(File& file) {
+  OVHD_TRY(const std::uint64_t bytes, file.size());
+  for (unsigned copy = 0; copy < 2 && bytes >= kHeaderSectionBytes; ++copy) {
+    OVHD_TRY(const HeaderCopy header, read_header(file, copy));
+    if (header.problem == nullptr) return true;
+  }
+  return false;
 }
 
 Result<ParsedHead> parse_head(File& file, Judge& judge) {

@@ -13,6 +13,9 @@ namespace openvhd::vhdx {
 /// True when the file begins with the VHDX file identifier; io errors are passed on.
 Result<bool> probe(File& file);
 
+/// True when a valid header is where one belongs: the file was a VHDX, whatever it begins with.
+Result<bool> probe_header(File& file);
+
 /// Opens one file of a disk. Everything at fixed places is validated here; table entries are
 /// validated when their page is first used, and all of them before the first allocation.
 /// Errors: corrupt, unsupported, io; read_only when a writable open is asked of a read-only file.

@@ -107,6 +107,67 @@ TEST(VhdCheck, BitsBehindTheLastSectorAreNoted) {
   EXPECT_NE(text_of(check(image.bytes)).find("V05 sector bitmap of block 2"), std::string::npos);
 }
 
+/// Errors of this id.
+std::size_t errors(const std::vector<Finding>& findings, const std::string& id) {
+  return static_cast<std::size_t>(std::ranges::count_if(
+      findings, [&](const Finding& f) { return f.id == id && f.severity == Severity::error; }));
+}
+
+// They would come up as data that nobody wrote, once the disk grows.
+TEST(VhdCheck, AChildsBitsBehindTheEndOfTheDiskAreErrors) {
+  SparseFields fields = usual(4);
+  fields.footer.size = 7 * kBlock + 12 * 512;  // of the last block 12 of its 128 sectors
+  fields.blocks_at = 4096;
+  fields.bitmap_fill = 0;
+  for (const std::size_t bit : {0u, 11u, 12u, 15u, 127u, 128u, 511u}) {
+    SparseImage image = sparse_image(fields);
+    put_locator(image.bytes, 0, "W2ru", 512, 2048, utf16le(".\\a.vhd"));
+    image.seal_header();
+    image.bytes[image.block_at(7) + bit / 8] = std::byte{0x80} >> bit % 8;
+    EXPECT_EQ(errors(check(image.bytes), "V05"), bit < 12 ? 0u : 1u) << bit;
+  }
+}
+
+// QEMU takes the copy, others the footer.
+TEST(VhdCheck, TwoFootersOfTwoDisksAreAnError) {
+  struct {
+    std::size_t at;
+    bool error;
+  } const cases[] = {{24, false}, {28, false}, {16 + 7, true}, {48 + 6, true}, {68, true}};
+  for (const auto& c : cases) {
+    SparseImage image = sparse_image(usual());
+    image.bytes[c.at] ^= std::byte{4};
+    seal_footer(image.bytes, 0);
+    const auto findings = check(image.bytes);
+    EXPECT_EQ(count(findings, "V02"), 1u) << c.at;
+    EXPECT_EQ(errors(findings, "V02"), c.error ? 1u : 0u) << c.at;
+  }
+}
+
+TEST(VhdCheck, WithoutAnyFooterOrOneAtTheEndV08IsBroken) {
+  SparseImage image = sparse_image(usual());
+  image.bytes[image.footer_at() + 80] ^= std::byte{1};
+  EXPECT_EQ(errors(check(image.bytes), "V08"), 0u);
+  EXPECT_EQ(count(check(image.bytes), "V08"), 1u);
+  SparseImage early = image;
+  put32(early.bytes, 1536 + 4, static_cast<std::uint32_t>(early.bytes.size() / 512));
+  EXPECT_EQ(errors(check(early.bytes), "V08"), 1u);
+  image.bytes[80] ^= std::byte{1};
+  EXPECT_EQ(errors(check(image.bytes), "V08"), 1u);
+}
+
+TEST(VhdCheck, ABlockThatEndsWithTheDiskIsTolerated) {
+  SparseFields fields = usual();
+  fields.footer.size = 7 * kBlock + 512;
+  SparseImage image = sparse_image(fields);
+  const Bytes footer(image.bytes.end() - 512, image.bytes.end());
+  image.bytes.resize(image.block_at(7) + 512 + 512);
+  image.bytes.insert(image.bytes.end(), footer.begin(), footer.end());
+  const auto findings = check(image.bytes);
+  EXPECT_EQ(count(findings, "V04"), 1u) << text_of(findings);
+  EXPECT_EQ(errors(findings, "V04"), 0u) << text_of(findings);
+}
+
 TEST(VhdCheck, AGeometryThatDoesNotFitIsNoted) {
   SparseFields fields = usual();
   fields.footer.geometry = 1u << 16 | 1u << 8 | 1u;

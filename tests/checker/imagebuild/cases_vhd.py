@@ -48,6 +48,13 @@ def set_bit(block, bit):
     return step(change)
 
 
+def cut_last_block(image):
+    """The file ends where the disk does, as some writers leave it, and the footer follows."""
+    footer_bytes = image.file.read(image.footer_place, 512)
+    image.file.truncate(image.block_place(3) + 512 + MIB)
+    image.file.write(image.file.size, footer_bytes)
+
+
 def locator_field(index, offset, form, value):
     """A field of locator entry `index`."""
     return dynamic(576 + 24 * index + offset, form, value)
@@ -98,12 +105,15 @@ LAYOUT = (
     warning("v03-spare-entries", "V03", disk, dynamic(28, ">I", 100)),
     Violation("v03-table-past-end", "V03", disk, dynamic(16, ">Q", GIB)),
     Violation("v03-table-overflows", "V03", disk, dynamic(16, ">Q", (1 << 64) - 512)),
+    Violation("v03-table-on-header", "V03", disk, dynamic(16, ">Q", 1024)),
+    Violation("v03-table-on-copy", "V03", disk, dynamic(16, ">Q", 0)),
     Violation("v03-table-unaligned", "V03", disk, dynamic(16, ">Q", 1540)),
     Violation("v04-block-past-end", "V04", disk, vhd_entry(0, 0x7FFFFFFF)),
     Violation("v04-block-at-footer", "V04", disk,
               vhd_entry(1, lambda image, old: image.footer_place // 512)),
     Violation("v04-block-over-footer", "V04", disk,
-              vhd_entry(3, lambda image, old: old + 1)),
+              vhd_entry(3, lambda image, old: old + 2049)),
+    warning("v04-last-block-cut-behind-the-disk", "V04", disk, step(cut_last_block)),
     Violation("v04-block-on-copy", "V04", disk, vhd_entry(0, 0)),
     Violation("v04-block-on-table", "V04", disk, vhd_entry(0, 3)),
     Violation("v04-two-blocks-one-place", "V04", disk,
@@ -112,7 +122,6 @@ LAYOUT = (
               vhd_entry(3, lambda image, old: old - 1)),
     Violation("v04-block-on-locator", "V04", child(),
               vhd_entry(0, lambda image, old: old - 1)),
-    Violation("v04-header-on-table", "V04", disk, dynamic(16, ">Q", 1024)),
     Violation("v05-bit-past-disk", "V05", child(), set_bit(3, 2048)),
     Violation("v05-last-bit-past-disk", "V05", child(), set_bit(3, 4095)),
     Violation("v05-bit-past-block", "V05", small_child, set_bit(0, 1024)),
@@ -134,7 +143,8 @@ PARENT = (
               step(lambda image: image.file.flip(image.footer_place + 200))),
     Violation("v08-entry-before-block", "V08 V04", disk, step(wipe_last),
               vhd_entry(1, lambda image, old: image.footer_place // 512)),
-    Violation("v08-cut-below-a-block", "V08 V04", disk, cut(-MIB)),
+    Violation("v08-cut-below-a-block", "V08 V04", disk, cut(-MIB - 1024)),
+    warning("v08-cut-behind-the-disk", "V08 V04", disk, cut(-MIB)),
     warning("v08-interrupted-growth", "V08 V02", disk, step(interrupted_growth)),
     warning("v08-footer-missing", "V08 V02", disk, cut(-512)),
 )

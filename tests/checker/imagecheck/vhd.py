@@ -116,8 +116,17 @@ class VhdImage:
             report.error("V03", header.offset + 16, "dynamic header",
                          "BAT [0x%x, +%d) ends past 0x%x" % (
                              header.table_offset, 4 * header.entries, self.footers.data_end))
+        table = header.table_offset, header.table_offset + 4 * header.entries
+        for start, end, name in self._fixed_places():
+            if table[0] < end and start < table[1]:
+                report.error("V03", header.offset + 16, "dynamic header",
+                             "BAT [0x%x, 0x%x) overlaps the %s" % (*table, name))
         self.bitmap_size = v.round_up(block // v.SECTOR // 8, v.SECTOR)
         return report.error_count() == before
+
+    def _fixed_places(self):
+        return ((0, v.FOOTER_SIZE, "footer copy"),
+                (self.header.offset, self.header.offset + v.HEADER_SIZE, "dynamic header"))
 
     def _check_locators(self):
         """V06: the parent's name and the eight locators."""
@@ -165,8 +174,8 @@ class VhdImage:
     def _structures(self):
         """V04: the ranges that no block may touch."""
         space, header = RangeMap(), self.header
-        space.add(0, v.FOOTER_SIZE, "footer copy")
-        space.add(header.offset, header.offset + v.HEADER_SIZE, "dynamic header")
+        for place in self._fixed_places():
+            space.add(*place)
         table_end = header.table_offset + v.round_up(4 * header.entries, v.SECTOR)
         space.add(header.table_offset, table_end, "BAT")
         if self.has_parent:
@@ -216,11 +225,15 @@ class VhdImage:
             start = sector * v.SECTOR
             place = header.table_offset + 4 * index
             name = "BAT entry %d" % index
-            if start + span > limit:
+            if start + self.bitmap_size + self._used_length(index) > limit:
                 outside += 1
                 report.error("V04", place, name, "block [0x%x, +0x%x) ends past 0x%x"
                              % (start, span, limit))
                 continue
+            if start + span > limit:
+                # Old writers end the file where the disk ends; nothing that counts is missing.
+                report.warning("V04", place, name, "block [0x%x, +0x%x) is cut off at 0x%x, "
+                               "behind the end of the disk" % (start, span, limit))
             allocated.append((start, index))
             for owner in space.overlapping(start, start + span):
                 report.error("V04", place, name, "block 0x%x overlaps the %s" % (start, owner))
@@ -232,6 +245,11 @@ class VhdImage:
         report.facts["blocks_allocated"] = len(allocated) + outside
         self._check_growth(outside, allocated, span)
         self._check_bitmaps(allocated)
+
+    def _used_length(self, index):
+        """Bytes of a block that are bytes of the disk; all of them in spare entries."""
+        left = self.footer.current_size - index * self.header.block_size
+        return left if 0 < left < self.header.block_size else self.header.block_size
 
     def _check_growth(self, outside, allocated, span):
         """V08: whether the growth order can have left this state."""
