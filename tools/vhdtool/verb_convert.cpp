@@ -32,8 +32,7 @@ class Convert : public Verb {
              "VHD out, raw where nothing is named; what looks like an image on standard input is "
              "refused unless --from raw says that its bytes are the disk. nbd:// and nbd+unix:// "
              "URIs are raw disks; through the servers of QEMU or nbdkit they stand for anything "
-             "those "
-             "can open.",
+             "those can open.",
              "A raw disk that is no multiple of 512 bytes, or with --azure of 1 MiB, is filled up "
              "with zeros, which a note tells.",
              "DST is on stable storage when the program ends. An existing file is left alone "
