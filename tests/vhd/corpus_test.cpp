@@ -1,14 +1,12 @@
 // Images that other programs wrote, and damaged copies of them: corpus/README.md tells where they
 // come from. Skipped where the corpus or zstd is not there.
+#include "support/corpus.hpp"
+
 #include <gtest/gtest.h>
 
 #include <cstdio>
-#include <cstdlib>
-#include <filesystem>
-#include <fstream>
 #include <nlohmann/json.hpp>
 
-#include "support/program.hpp"
 #include "vhd/disk.hpp"
 #include "vhd/vhd.hpp"
 
@@ -16,25 +14,6 @@ namespace openvhd::test {
 namespace {
 
 using Json = nlohmann::json;
-
-std::filesystem::path corpus_dir() {
-  if (const char* named = std::getenv("OPENVHD_CORPUS")) return named;
-  return std::filesystem::path{OPENVHD_SOURCE_DIR}.parent_path() / "shared" / "corpus";
-}
-
-Store unpack(const std::filesystem::path& packed) {
-  auto store = std::make_shared<MemoryStore>();
-  FILE* const pipe = ::popen(("zstd -q -d -c '" + packed.string() + "'").c_str(), "r");
-  if (pipe == nullptr) std::abort();
-  std::vector<std::byte> buffer(std::size_t{1} << 20);
-  std::uint64_t at = 0;
-  while (const std::size_t got = std::fread(buffer.data(), 1, buffer.size(), pipe)) {
-    if (store->write(at, std::span{buffer}.first(got)) != 0) std::abort();
-    at += got;
-  }
-  if (::pclose(pipe) != 0) std::abort();
-  return store;
-}
 
 std::unique_ptr<File> file_on(const Store& store, const std::string& name) {
   return std::make_unique<MemoryFile>(store, MemoryFile::Options{.writable = false, .name = name});
@@ -51,34 +30,7 @@ Status read_through(Disk& disk) {
   return Ok{};
 }
 
-class VhdCorpus : public testing::Test {
- protected:
-  void SetUp() override {
-    std::ifstream manifest{corpus_dir() / "MANIFEST.json"};
-    if (!manifest) GTEST_SKIP() << "no corpus at " << corpus_dir() << " (OPENVHD_CORPUS)";
-    if (!have_program("zstd")) GTEST_SKIP() << "no zstd to unpack the corpus with";
-    entries_ = Json::parse(manifest)["entries"];
-  }
-
-  /// Every VHD entry with this expectation.
-  template <class F>
-  void for_each(const std::string& expectation, F body) {
-    unsigned seen = 0;
-    for (const Json& entry : entries_) {
-      const std::string name = entry["unpacked_name"];
-      const auto path = corpus_dir() / entry["file"].get<std::string>();
-      if (entry["expectation"] != expectation || name.ends_with(".vhdx") ||
-          !std::filesystem::exists(path))
-        continue;
-      SCOPED_TRACE(entry["id"].get<std::string>());
-      body(entry, unpack(path));
-      ++seen;
-    }
-    EXPECT_GT(seen, 0u);
-  }
-
-  Json entries_;
-};
+using VhdCorpus = CorpusTest;
 
 /// Larger disks are read here, and hashed in tests/corpus.
 constexpr std::uint64_t kMostHashed = std::uint64_t{600} << 20;
@@ -96,7 +48,7 @@ void expect_contents(const Json& content, Disk& disk) {
 }
 
 TEST_F(VhdCorpus, WhatMustOpenOpensWithTheRecordedContents) {
-  for_each("opens", [](const Json& entry, const Store& store) {
+  for_each(Format::vhd, "opens", [](const Json& entry, const Store& store) {
     EXPECT_TRUE(*vhd::probe(*file_on(store, "probe")));
     auto disk = open_disk(file_on(store, entry["unpacked_name"]), {});
     ASSERT_TRUE(disk) << error_of(disk).what;
@@ -111,7 +63,7 @@ TEST_F(VhdCorpus, WhatMustOpenOpensWithTheRecordedContents) {
 }
 
 TEST_F(VhdCorpus, WhatMustBeRejectedFailsToOpenOrToRead) {
-  for_each("must be rejected", [](const Json& entry, const Store& store) {
+  for_each(Format::vhd, "must be rejected", [](const Json& entry, const Store& store) {
     auto disk = open_disk(file_on(store, entry["unpacked_name"]), {});
     if (!disk) {
       EXPECT_TRUE(error_of(disk).code == Errc::corrupt || error_of(disk).code == Errc::unsupported);
@@ -128,7 +80,7 @@ TEST_F(VhdCorpus, WhatMustBeRejectedFailsToOpenOrToRead) {
 }
 
 TEST_F(VhdCorpus, DamagedImagesAreNotRewrittenWhenOpenedForWriting) {
-  for_each("must be rejected", [](const Json&, const Store& store) {
+  for_each(Format::vhd, "must be rejected", [](const Json&, const Store& store) {
     const Store work = std::make_shared<MemoryStore>(*store);
     auto disk = open_disk(work);
     if (!disk || disk->leaf().type() == DiskType::differencing) return;
@@ -140,7 +92,7 @@ TEST_F(VhdCorpus, DamagedImagesAreNotRewrittenWhenOpenedForWriting) {
 }
 
 TEST_F(VhdCorpus, AnythingGoesForTheRestButNotACrash) {
-  for_each("either", [](const Json& entry, const Store& store) {
+  for_each(Format::vhd, "either", [](const Json& entry, const Store& store) {
     auto disk = open_disk(file_on(store, entry["unpacked_name"]), {});
     if (disk) expect_contents(entry["content"], *disk);
   });

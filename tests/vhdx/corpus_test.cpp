@@ -1,18 +1,14 @@
 // Images that other programs wrote, and damaged copies of them. Skipped where they are absent.
+#include "support/corpus.hpp"
+
 #include <gtest/gtest.h>
 
-#include <algorithm>
 #include <chrono>
-#include <cstdio>
-#include <cstdlib>
-#include <filesystem>
-#include <fstream>
 #include <nlohmann/json.hpp>
 #include <set>
 
 #include "support/bytes.hpp"
 #include "support/fixed_host.hpp"
-#include "support/program.hpp"
 #include "vhdx/load_support.hpp"
 #include "vhdx/vhdx.hpp"
 
@@ -20,30 +16,6 @@ namespace openvhd::test {
 namespace {
 
 using Json = nlohmann::json;
-
-std::filesystem::path corpus_dir() {
-  if (const char* named = std::getenv("OPENVHD_CORPUS")) return named;
-  return std::filesystem::path{OPENVHD_SOURCE_DIR}.parent_path() / "shared" / "corpus";
-}
-
-std::shared_ptr<MemoryStore> unpack(const std::filesystem::path& packed) {
-  auto store = std::make_shared<MemoryStore>();
-  FILE* const pipe = ::popen(("zstd -q -d -c '" + packed.string() + "'").c_str(), "r");
-  if (pipe == nullptr) std::abort();
-  std::vector<std::byte> buffer(MemoryStore::kPageBytes);
-  std::uint64_t at = 0;
-  while (const std::size_t got = std::fread(buffer.data(), 1, buffer.size(), pipe)) {
-    const auto piece = std::span{buffer}.first(got);
-    // Zeros stay holes, so that large images fit.
-    if (std::ranges::any_of(piece, [](std::byte b) { return b != std::byte{0}; }) &&
-        store->write(at, piece) != 0) {
-      std::abort();
-    }
-    at += got;
-  }
-  if (::pclose(pipe) != 0 || store->set_size(at) != 0) std::abort();
-  return store;
-}
 
 struct Verdict {
   std::string refusal;        // of open(); empty when it opens
@@ -74,34 +46,11 @@ bool about_the_chain(const std::string& id) {
   return kOfChains.contains(id);
 }
 
-class VhdxCorpus : public ::testing::Test {
- protected:
-  void SetUp() override {
-    std::ifstream manifest{corpus_dir() / "MANIFEST.json"};
-    if (!manifest) GTEST_SKIP() << "no corpus at " << corpus_dir() << " (OPENVHD_CORPUS)";
-    if (!have_program("zstd")) GTEST_SKIP() << "no zstd to unpack the corpus with";
-    entries_ = Json::parse(manifest)["entries"];
-  }
-
-  template <class F>
-  void for_each(const std::string& expectation, F body) {
-    unsigned seen = 0;
-    for (const Json& entry : entries_) {
-      const std::string name = entry["unpacked_name"];
-      if (entry["expectation"] != expectation || !name.ends_with("vhdx")) continue;
-      SCOPED_TRACE(entry["id"].get<std::string>());
-      body(entry, unpack(corpus_dir() / entry["file"].get<std::string>()));
-      ++seen;
-    }
-    EXPECT_GT(seen, 0u);
-  }
-
-  Json entries_;
-};
+using VhdxCorpus = CorpusTest;
 
 // And a dirty one, once its log is replayed into it, is healthy.
 TEST_F(VhdxCorpus, WhatOpensIsReadAndFoundWithoutErrors) {
-  for_each("opens", [](const Json& entry, const std::shared_ptr<MemoryStore>& store) {
+  for_each(Format::vhdx, "opens", [](const Json& entry, const std::shared_ptr<MemoryStore>& store) {
     const auto loaded = load(store);
     ASSERT_TRUE(loaded) << loaded.error().what;
     const Json facts = entry.value("facts", Json::object());
@@ -125,17 +74,18 @@ TEST_F(VhdxCorpus, WhatOpensIsReadAndFoundWithoutErrors) {
 }
 
 TEST_F(VhdxCorpus, WhatMustBeRejectedIsRefusedOrHasErrors) {
-  for_each("must be rejected", [](const Json& entry, const std::shared_ptr<MemoryStore>& store) {
-    const std::string id = entry["id"];
-    if (about_the_chain(id)) return;
-    const auto start = std::chrono::steady_clock::now();
-    const Verdict verdict = judge(store);
-    const std::chrono::duration<double> took = std::chrono::steady_clock::now() - start;
-    EXPECT_LT(took.count(), 1.0);
-    EXPECT_FALSE(verdict.ids.empty()) << entry["why"];
-    // Damage in the table may also come to light when it is read.
-    EXPECT_TRUE(entry["reject_stage"] != "open" || verdict.refusal != "") << entry["why"];
-  });
+  for_each(Format::vhdx, "must be rejected",
+           [](const Json& entry, const std::shared_ptr<MemoryStore>& store) {
+             const std::string id = entry["id"];
+             if (about_the_chain(id)) return;
+             const auto start = std::chrono::steady_clock::now();
+             const Verdict verdict = judge(store);
+             const std::chrono::duration<double> took = std::chrono::steady_clock::now() - start;
+             EXPECT_LT(took.count(), 1.0);
+             EXPECT_FALSE(verdict.ids.empty()) << entry["why"];
+             // Damage in the table may also come to light when it is read.
+             EXPECT_TRUE(entry["reject_stage"] != "open" || verdict.refusal != "") << entry["why"];
+           });
 }
 
 }  // namespace
