@@ -1,11 +1,11 @@
-# openvhd_fuzz_target(NAME SOURCES ... LINKS ... [SEEDS folder]): a program around an
-# LLVMFuzzerTestOneInput. With OPENVHD_FUZZ it is libFuzzer's; otherwise it runs inputs that it is
-# given. Either way one test runs it over its seeds, and one over random inputs that are the same
+# openvhd_fuzz_target(NAME SOURCES ... LINKS ...): a program around an LLVMFuzzerTestOneInput. With
+# OPENVHD_FUZZ it is libFuzzer's; otherwise it runs inputs that it is given. Either way one test
+# runs it over its seeds, tests/fuzz/corpus/NAME, and one over random inputs that are the same
 # every time (label "fuzz").
 set(openvhd_replay_main ${CMAKE_CURRENT_LIST_DIR}/../tests/support/fuzz_replay_main.cpp)
 
 function(openvhd_fuzz_target name)
-  cmake_parse_arguments(FUZZ "" "SEEDS" "SOURCES;LINKS" ${ARGN})
+  cmake_parse_arguments(FUZZ "" "" "SOURCES;LINKS" ${ARGN})
   add_executable(${name} ${FUZZ_SOURCES})
   target_include_directories(${name} PRIVATE ${PROJECT_SOURCE_DIR}/tests)
   target_link_libraries(${name} PRIVATE ${FUZZ_LINKS})
@@ -24,8 +24,9 @@ function(openvhd_fuzz_target name)
   endif()
   add_test(NAME ${name}.fixed_inputs COMMAND ${name} ${inputs})
   set_tests_properties(${name}.fixed_inputs PROPERTIES LABELS fuzz TIMEOUT 300)
-  if(FUZZ_SEEDS)
-    add_test(NAME ${name}.seeds COMMAND ${name} ${once} ${FUZZ_SEEDS})
+  set(seeds ${PROJECT_SOURCE_DIR}/tests/fuzz/corpus/${name})
+  if(IS_DIRECTORY ${seeds})
+    add_test(NAME ${name}.seeds COMMAND ${name} ${once} ${seeds})
     set_tests_properties(${name}.seeds PROPERTIES LABELS fuzz TIMEOUT 300)
   endif()
   set_property(GLOBAL APPEND PROPERTY OPENVHD_FUZZ_TARGETS ${name})

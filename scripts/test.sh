@@ -99,7 +99,8 @@ fuzz() {
     mkdir -p "build/fuzz/corpus/$name"
     count=$((count + 1))
     if "${calm[@]}" "$target" -max_total_time="$seconds" -timeout=10 -rss_limit_mb=2048 \
-      -artifact_prefix="build/fuzz/$name-" "build/fuzz/corpus/$name" >"$log" 2>&1; then
+      -artifact_prefix="build/fuzz/$name-" "build/fuzz/corpus/$name" "tests/fuzz/corpus/$name" \
+      >"$log" 2>&1; then
       passed=$((passed + 1))
     else
       tail -40 "$log"

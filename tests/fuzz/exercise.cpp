@@ -2,8 +2,6 @@
 
 #include <algorithm>
 #include <array>
-#include <cstdio>
-#include <cstdlib>
 #include <utility>
 #include <vector>
 
@@ -34,10 +32,7 @@ void write_and_read_back(Disk& disk, std::uint64_t at, std::size_t length, std::
   const std::vector<std::byte> written(length, value);
   if (!disk.write(at, written)) return;
   std::vector<std::byte> read(length);
-  if (disk.read(at, read) && read != written) {
-    std::fputs("what was written does not come back\n", stderr);
-    std::abort();
-  }
+  if (disk.read(at, read)) demand(read == written, "what was written does not come back");
 }
 
 }  // namespace
@@ -66,6 +61,17 @@ void exercise(OpenedImage image, bool writable) {
   std::ignore =
       disk.clear(0, std::min<std::uint64_t>(geometry.virtual_size, 64 * kRun), ClearKind::trim);
   std::ignore = disk.close();
+}
+
+int fuzz_open(const FuzzFormat& format, std::span<const std::uint8_t> input) {
+  InputReader reader{input};
+  const ChangedImage changed = changed_image(format, reader);
+  const bool writable = (changed.flags & 1) != 0;
+  FixedHost host;
+  if (auto image = format.open(file_of(changed.contents, writable), writable, host)) {
+    exercise(*std::move(image), writable);
+  }
+  return 0;
 }
 
 }  // namespace openvhd::test

@@ -27,7 +27,9 @@ bool is_one_safe_line(std::string_view text) {
 }  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
-  const std::string text{data, data + size};
+  std::string text(size, '\0');
+  std::transform(data, data + size, text.begin(),
+                 [](std::uint8_t byte) { return static_cast<char>(byte); });
   const auto parsed = vhdtool::parse_io_command(text);
   require(parsed.command.has_value() == parsed.problem.empty());
   if (parsed.command) {

@@ -7,6 +7,20 @@ namespace {
 
 constexpr std::uint64_t kMaxFileBytes = std::uint64_t{64} << 20;
 
+// Mostly a little less or more: of an image cut short in its middle little is left to look at.
+void change_size(InputReader& input, std::uint64_t by, MemoryStore& store) {
+  const std::uint8_t what = input.byte();
+  std::uint64_t size = store.size;
+  if (what % 8 == 0) {
+    size = by * 512 + what / 8;
+  } else if (what % 2 == 0) {
+    size -= std::min(size, by * (1 + what / 8u));
+  } else {
+    size += by * (1 + what / 8u);
+  }
+  store.set_size(std::min(kMaxFileBytes, size));
+}
+
 }  // namespace
 
 std::uint8_t InputReader::byte() {
@@ -32,7 +46,7 @@ void apply_patches(InputReader& input, MemoryStore& store, std::span<const std::
     const std::size_t place = input.byte() % (windows.size() + 1);
     const std::uint16_t offset = input.word();
     if (place == windows.size()) {
-      store.set_size(std::min(kMaxFileBytes, std::uint64_t{offset} * 512 + input.byte()));
+      change_size(input, offset, store);
       continue;
     }
     const auto bytes = input.bytes(input.byte() % 32 + std::size_t{1});

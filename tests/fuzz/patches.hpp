@@ -25,7 +25,7 @@ class InputReader {
 };
 
 /// Applies what is left of `input`: place (one of `windows`, where changes begin, or beyond them
-/// a new file size), offset from there in 16 bits, a count of 1 to 32, and the bytes.
+/// the size of the file), offset from there in 16 bits, a count of 1 to 32, and the bytes.
 void apply_patches(InputReader& input, MemoryStore& store, std::span<const std::uint64_t> windows);
 
 }  // namespace openvhd::test

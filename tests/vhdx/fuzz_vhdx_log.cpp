@@ -80,8 +80,8 @@ std::vector<std::byte> log_of(Input& input) {
     const std::size_t sector = input.number(1) * kSector;
     const std::size_t byte = input.number(2) % kSector;
     log[sector + byte] = static_cast<std::byte>(input.number(1));
-    // Half of the damage reaches behind the checksum.
-    if (input.number(1) & 1) continue;
+    // Most of the damage reaches behind the checksum.
+    if (input.number(1) % 8 == 7) continue;
     const std::span<std::byte> entry = std::span{log}.subspan(sector);
     const std::size_t length = openvhd::load<Le32>(entry.subspan(8));
     if (length < kSector || length > entry.size()) continue;
