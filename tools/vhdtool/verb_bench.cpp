@@ -118,7 +118,7 @@ void Bench::declare_load(Arguments& arguments) {
                     .value = "SIZE",
                     .help = "Bytes of a request, whole sectors. 4K without it; trim always takes "
                             "the blocks of FILE."},
-                   size_into(block_));
+                   amount_into(block_));
   arguments.option({.name = "--depth",
                     .value = "N",
                     .help = "Requests under way at once in each queue, 1 to 1024. 32 without it."},
