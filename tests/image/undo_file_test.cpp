@@ -25,7 +25,7 @@ class UndoFileTest : public testing::Test {
 
 TEST_F(UndoFileTest, PutsBackWritesZeroesPunchesAndSizes) {
   auto file = record();
-  EXPECT_FALSE(file->used());
+  EXPECT_FALSE(file->changed_target());
   ASSERT_TRUE(file->write_all({100}, pattern(5000, 2)));
   ASSERT_TRUE(file->write_all({100}, pattern(700, 3)));
   ASSERT_TRUE(file->zero({9000}, 100));
@@ -33,7 +33,7 @@ TEST_F(UndoFileTest, PutsBackWritesZeroesPunchesAndSizes) {
   ASSERT_TRUE(file->set_size(15000));
   ASSERT_TRUE(file->set_size(40000));
   ASSERT_TRUE(file->write_all({30000}, pattern(100, 4)));
-  EXPECT_TRUE(file->used());
+  EXPECT_TRUE(file->changed_target());
   EXPECT_NE(read_all(target), before);
   MemoryFile undo{undo_store};
   ASSERT_TRUE(UndoFile::put_back(target, undo));
