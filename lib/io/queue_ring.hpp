@@ -28,17 +28,37 @@ class QueueRing {
   /// Nothing is in flight.
   ~QueueRing();
 
-  struct Transfer {
-    unsigned file = 0;
-    FileOffset at{};
-    std::span<const iovec> buffers;  ///< Stays until it completes.
-    std::int32_t registered = -1;    ///< Of register_buffers(); then `buffers` is one piece.
-    bool durable = false;
-    void* tag = nullptr;  ///< Comes back with the result. Not null.
+  /// What a transfer of a file is named by: see file().
+  struct File {
+    int descriptor = -1;
+    std::uint8_t flags = 0;
   };
-  /// Queues a transfer; submit() sends it. The caller keeps to `transfers`.
-  void read(const Transfer& transfer) noexcept { prepare(transfer, false); }
-  void write(const Transfer& transfer) noexcept { prepare(transfer, true); }
+  /// The file with this index of those that the ring was made with.
+  File file(std::size_t index) const noexcept {
+    return fixed_files_ ? File{static_cast<int>(index), IOSQE_FIXED_FILE} : File{plain_[index], 0};
+  }
+
+  enum class Direction : std::uint8_t { read, write };
+  /// Queues a transfer of one piece of memory, below 2 GiB; submit() sends it. `registered` names
+  /// the piece's buffer of register_buffers(), or is negative. `tag`, not null, comes back with the
+  /// result. The caller keeps to `transfers`.
+  void transfer(Direction direction, File file, FileOffset at, const iovec& piece,
+                std::int32_t registered, bool durable, void* tag) noexcept {
+    io_uring_sqe* const sqe = next_sqe();
+    const bool fixed = registered >= 0;
+    const int code = direction == Direction::write
+                         ? (fixed ? IORING_OP_WRITE_FIXED : IORING_OP_WRITE)
+                         : (fixed ? IORING_OP_READ_FIXED : IORING_OP_READ);
+    io_uring_prep_rw(code, sqe, file.descriptor, piece.iov_base,
+                     static_cast<unsigned>(piece.iov_len), at.value);
+    sqe->flags = file.flags;
+    if (fixed) sqe->buf_index = static_cast<std::uint16_t>(registered);
+    if (durable) sqe->rw_flags = RWF_DSYNC;
+    io_uring_sqe_set_data(sqe, tag);
+  }
+  /// The same for several pieces, which stay, with the list, until it completes.
+  void transfer(Direction direction, File file, FileOffset at, std::span<const iovec> pieces,
+                bool durable, void* tag) noexcept;
 
   /// Makes the next alarm() a completion, once.
   void arm() noexcept;
@@ -92,27 +112,6 @@ class QueueRing {
     return sqe_after_submit();
   }
   io_uring_sqe* sqe_after_submit() noexcept;
-
-  void prepare(const Transfer& transfer, bool is_write) noexcept {
-    io_uring_sqe* const sqe = next_sqe();
-    const iovec& first = transfer.buffers.front();
-    const int file = fixed_files_ ? static_cast<int>(transfer.file) : plain_[transfer.file];
-    if (transfer.buffers.size() == 1) [[likely]] {
-      const bool fixed = transfer.registered >= 0;
-      const int code = is_write ? (fixed ? IORING_OP_WRITE_FIXED : IORING_OP_WRITE)
-                                : (fixed ? IORING_OP_READ_FIXED : IORING_OP_READ);
-      io_uring_prep_rw(code, sqe, file, first.iov_base, static_cast<unsigned>(first.iov_len),
-                       transfer.at.value);
-      if (fixed) sqe->buf_index = static_cast<std::uint16_t>(transfer.registered);
-    } else {
-      io_uring_prep_rw(is_write ? IORING_OP_WRITEV : IORING_OP_READV, sqe, file,
-                       transfer.buffers.data(), static_cast<unsigned>(transfer.buffers.size()),
-                       transfer.at.value);
-    }
-    if (fixed_files_) sqe->flags |= IOSQE_FIXED_FILE;
-    if (transfer.durable) sqe->rw_flags = RWF_DSYNC;
-    io_uring_sqe_set_data(sqe, transfer.tag);
-  }
 
   static constexpr std::size_t kMostFiles = 130;
   io_uring ring_{};

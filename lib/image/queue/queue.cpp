@@ -33,8 +33,8 @@ Queue::Queue(Queue&&) noexcept = default;
 Queue& Queue::operator=(Queue&&) noexcept = default;
 Queue::~Queue() = default;
 
-Status Queue::read(IoRequest& request) noexcept { return state_->read(request); }
-Status Queue::write(IoRequest& request) noexcept { return state_->write(request); }
+Status Queue::read(IoRequest& request) noexcept { return state_.get()->read(request); }
+Status Queue::write(IoRequest& request) noexcept { return state_.get()->write(request); }
 Status Queue::write_zeroes(IoRequest& request) noexcept {
   return state_->clear(request, Job::Kind::zero);
 }

@@ -14,11 +14,12 @@ namespace {
 constexpr std::uint32_t kMostDepth = 1024;
 constexpr std::uint64_t kMostBytes = (std::uint64_t{1} << 31) - 4096;
 
+Error not_writable() noexcept { return {.code = Errc::read_only, .what = "opened for reading"}; }
 Error too_long() noexcept { return {.code = Errc::invalid, .what = "a request of 2 GiB or more"}; }
 
 std::uint64_t length_of(std::span<const iovec> buffers) noexcept {
   if (buffers.size() == 1) [[likely]]
-    return buffers.front().iov_len;
+    return buffers.data()->iov_len;
   return total_bytes(buffers);
 }
 
@@ -69,87 +70,140 @@ Status QueueState::open_ring() noexcept {
   }
   most_transfers_ = std::max<std::uint32_t>(64, 2 * depth_);
   OVHD_TRY(ring_, QueueRing::create(most_transfers_ + 1, descriptors));
+  for (std::size_t i = 0; i < files_.size(); ++i) {
+    files_[i].direct = ring_->file(2 * i);
+    files_[i].cached = ring_->file(2 * i + 1);
+  }
   return Ok{};
 }
 
-std::optional<Error> QueueState::refusal(const IoRequest& request, std::uint64_t length,
-                                         bool writing) const noexcept {
-  if (((request.at.value | length) & sector_mask_) != 0)
-    return Error{.code = Errc::misaligned, .what = "request in parts of a logical sector"};
-  if (request.at.value > virtual_size_ || length > virtual_size_ - request.at.value)
-    return Error{.code = Errc::out_of_range, .what = "request beyond the end of the disk"};
-  if (writing && !writable_) return Error{.code = Errc::read_only, .what = "opened for reading"};
-  if (under_way_ == depth_)
-    return Error{.code = Errc::busy, .what = "as many requests as the queue's depth"};
-  return std::nullopt;
+bool QueueState::may_start(VirtualOffset at, std::uint64_t length) const noexcept {
+  return ((at.value | length) & sector_mask_) == 0 && at.value <= virtual_size_ &&
+         length <= virtual_size_ - at.value && under_way_ < depth_;
 }
 
-QueueState::Request& QueueState::begin(IoRequest& caller, Job::Kind kind,
-                                       std::uint64_t length) noexcept {
+/// Why not.
+Error QueueState::refusal(VirtualOffset at, std::uint64_t length) const noexcept {
+  if (((at.value | length) & sector_mask_) != 0)
+    return {.code = Errc::misaligned, .what = "request in parts of a logical sector"};
+  if (at.value > virtual_size_ || length > virtual_size_ - at.value)
+    return {.code = Errc::out_of_range, .what = "request beyond the end of the disk"};
+  return {.code = Errc::busy, .what = "as many requests as the queue's depth"};
+}
+
+QueueState::Request& QueueState::begin(IoRequest& caller, Job::Kind kind, std::uint64_t length,
+                                       QueueStatistics::Kind& counted) noexcept {
   if (!clock_fresh_) refresh_clock();
   ++under_way_;
-  return *::new (static_cast<void*>(caller.state_.data())) Request{caller, kind, length, now_ns_};
+  return *::new (static_cast<void*>(caller.state_.data()))
+      Request{caller, kind, length, now_ns_, counted};
+}
+
+template <QueueRing::Direction direction>
+void QueueState::transfer(Request& request, const LayerFile& file, FileOffset at,
+                          std::span<const iovec> buffers, std::int32_t registered) noexcept {
+  ++request.pending;
+  ++transfers_;
+  ++statistics_.host_requests;
+  if (buffers.size() != 1) [[unlikely]]
+    return transfer_list(direction, request, file, at, buffers);
+  const iovec& piece = *buffers.data();
+  request.left += piece.iov_len;
+  const std::uint64_t bits =
+      at.value | reinterpret_cast<std::uintptr_t>(piece.iov_base) | piece.iov_len;
+  ring_->transfer(direction, (bits & file.direct_mask) == 0 ? file.direct : file.cached, at, piece,
+                  registered, request.durable_here, &request);
+}
+
+bool QueueState::read_mapped(Request& request) noexcept {
+  if (request.length == 0 || !ring_) [[unlikely]]
+    return false;
+  const IoRequest& caller = *request.caller;
+  request.side = static_cast<std::uint8_t>(slot_->begin());
+  Found found;
+  if (finder_->find(caller.at, request.length, found) && found.extent.kind == Extent::Kind::data &&
+      found.extent.length == request.length && transfers_ < most_transfers_) [[likely]] {
+    const LayerFile& file = files_.data()[found.layer];
+    if (file.in_ring) [[likely]] {
+      slot_->end_look_up();
+      transfer<QueueRing::Direction::read>(request, file, found.extent.at, caller.buffers,
+                                           caller.registered);
+      return true;
+    }
+  }
+  return read_otherwise(request);
+}
+
+bool QueueState::write_mapped(Request& request) noexcept {
+  if (request.length == 0 || !ring_) [[unlikely]]
+    return false;
+  const IoRequest& caller = *request.caller;
+  request.side = static_cast<std::uint8_t>(slot_->begin());
+  Extent extent;
+  const bool whole = finder_->find_writable(caller.at, request.length, extent) &&
+                     extent.length == request.length && transfers_ < most_transfers_ &&
+                     files_.front().in_ring;
+  // Asked after the look-up: what it found is then known to be durable.
+  const bool settled = !caller.durable || (whole && leaf_->settled());
+  slot_->end_look_up();
+  if (!whole || !settled) {
+    slot_->end_transfer(request.side);
+    return false;
+  }
+  request.durable_here = caller.durable;
+  transfer<QueueRing::Direction::write>(request, files_.front(), extent.at, caller.buffers,
+                                        caller.registered);
+  return true;
 }
 
 Status QueueState::read(IoRequest& caller) noexcept {
   const std::uint64_t length = length_of(caller.buffers);
-  if (const auto refused = refusal(caller, length, false)) [[unlikely]]
-    return *refused;
-  if (length > kMostBytes) return too_long();
-  Request& request = begin(caller, Job::Kind::read, length);
-  if (!ring_ || !read_mapped(request)) to_owner(request);
+  if (!may_start(caller.at, length)) [[unlikely]]
+    return refusal(caller.at, length);
+  if (length > kMostBytes) [[unlikely]]
+    return too_long();
+  Request& request = begin(caller, Job::Kind::read, length, statistics_.reads);
+  if (!read_mapped(request)) [[unlikely]]
+    to_owner(request);
   return Ok{};
 }
 
 Status QueueState::write(IoRequest& caller) noexcept {
+  if (!writable_) return not_writable();
   const std::uint64_t length = length_of(caller.buffers);
-  if (const auto refused = refusal(caller, length, true)) [[unlikely]]
-    return *refused;
-  if (length > kMostBytes) return too_long();
-  Request& request = begin(caller, Job::Kind::write, length);
-  if (!ring_ || !write_mapped(request)) to_owner(request);
+  if (!may_start(caller.at, length)) [[unlikely]]
+    return refusal(caller.at, length);
+  if (length > kMostBytes) [[unlikely]]
+    return too_long();
+  Request& request = begin(caller, Job::Kind::write, length, statistics_.writes);
+  if (!write_mapped(request)) to_owner(request);
   return Ok{};
 }
 
 Status QueueState::clear(IoRequest& caller, Job::Kind kind) noexcept {
-  if (const auto refused = refusal(caller, caller.length, true)) return *refused;
-  to_owner(begin(caller, kind, caller.length));
+  if (!writable_) return not_writable();
+  if (!may_start(caller.at, caller.length)) return refusal(caller.at, caller.length);
+  auto& counted = kind == Job::Kind::trim ? statistics_.trims : statistics_.zeroes;
+  to_owner(begin(caller, kind, caller.length, counted));
   return Ok{};
 }
 
 Status QueueState::flush(IoRequest& caller) noexcept {
+  if (!writable_) return not_writable();
   caller.at = {};
-  if (const auto refused = refusal(caller, 0, true)) return *refused;
-  to_owner(begin(caller, Job::Kind::flush, 0));
+  if (!may_start({}, 0)) return refusal({}, 0);
+  to_owner(begin(caller, Job::Kind::flush, 0, statistics_.flushes));
   return Ok{};
 }
 
-bool QueueState::read_mapped(Request& request) noexcept {
-  if (request.length == 0) return false;
-  request.side = static_cast<std::uint8_t>(slot_->begin());
-  Found found;
-  const bool whole = finder_->find(request.caller->at, request.length, found) &&
-                     found.extent.kind == Extent::Kind::data &&
-                     found.extent.length == request.length && transfers_ < most_transfers_;
-  if (whole && files_[found.layer].in_ring) [[likely]] {
-    slot_->end_look_up();
-    transfer(request, found.layer, found.extent.at, request.caller->buffers,
-             request.caller->registered);
-    return true;
-  }
+bool QueueState::read_otherwise(Request& request) noexcept {
   const bool begun = read_parts(request);
   slot_->end_look_up();
-  if (!begun) {
-    request.pending = 0;
-    slot_->end_transfer(request.side);
-    return false;
-  }
-  if (request.pending == 0) {
-    slot_->end_transfer(request.side);
-    ++statistics_.mapped;
-    request.next = ready_;
-    ready_ = &request;
-  }
+  if (request.pending != 0) return true;
+  slot_->end_transfer(request.side);
+  if (!begun) return false;
+  request.next = ready_;
+  ready_ = &request;
   return true;
 }
 
@@ -179,7 +233,8 @@ bool QueueState::read_parts(Request& request) noexcept {
   for (const Part& part : std::span{parts}.first(count)) {
     const std::span buffers{request.pieces.data() + part.first_piece, part.pieces};
     if (part.found.extent.kind == Extent::Kind::data) {
-      transfer(request, part.found.layer, part.found.extent.at, buffers, -1);
+      transfer<QueueRing::Direction::read>(request, files_[part.found.layer], part.found.extent.at,
+                                           buffers, -1);
       continue;
     }
     for (const iovec& piece : buffers) std::memset(piece.iov_base, 0, piece.iov_len);
@@ -187,55 +242,51 @@ bool QueueState::read_parts(Request& request) noexcept {
   return true;
 }
 
-bool QueueState::write_mapped(Request& request) noexcept {
-  if (request.length == 0) return false;
-  request.side = static_cast<std::uint8_t>(slot_->begin());
-  Extent extent;
-  const bool whole = finder_->find_writable(request.caller->at, request.length, extent) &&
-                     extent.length == request.length && transfers_ < most_transfers_ &&
-                     files_[0].in_ring;
-  // Asked after the look-up: what it found is then known to be durable.
-  const bool settled = !request.caller->durable || (whole && leaf_->settled());
-  slot_->end_look_up();
-  if (!whole || !settled) {
-    slot_->end_transfer(request.side);
-    return false;
-  }
-  request.durable_here = request.caller->durable;
-  transfer(request, 0, extent.at, request.caller->buffers, request.caller->registered);
-  return true;
-}
-
-unsigned QueueState::file_for(std::uint32_t layer, FileOffset at,
-                              std::span<const iovec> buffers) const noexcept {
+void QueueState::transfer_list(QueueRing::Direction direction, Request& request,
+                               const LayerFile& file, FileOffset at,
+                               std::span<const iovec> buffers) noexcept {
   std::uint64_t bits = at.value;
-  for (const iovec& piece : buffers)
+  for (const iovec& piece : buffers) {
+    request.left += piece.iov_len;
     bits |= reinterpret_cast<std::uintptr_t>(piece.iov_base) | piece.iov_len;
-  return 2 * layer + ((bits & files_[layer].direct_mask) != 0 ? 1 : 0);
+  }
+  ring_->transfer(direction, (bits & file.direct_mask) == 0 ? file.direct : file.cached, at,
+                  buffers, request.durable_here, &request);
 }
 
-void QueueState::transfer(Request& request, std::uint32_t layer, FileOffset at,
-                          std::span<const iovec> buffers, std::int32_t registered) noexcept {
-  const QueueRing::Transfer transfer{.file = file_for(layer, at, buffers),
-                                     .at = at,
-                                     .buffers = buffers,
-                                     .registered = registered,
-                                     .durable = request.durable_here,
-                                     .tag = &request};
-  request.left += length_of(buffers);
-  ++request.pending;
-  ++transfers_;
-  ++statistics_.host_requests;
-  if (request.kind == Job::Kind::write) {
-    ring_->write(transfer);
-  } else {
-    ring_->read(transfer);
+void QueueState::count_latency(const Request& request) noexcept {
+  if (request.start_ns != counted_start_ns_) {
+    counted_start_ns_ = request.start_ns;
+    const std::uint64_t took = now_ns_ > request.start_ns ? now_ns_ - request.start_ns : 0;
+    counted_bucket_ = LatencyHistogram::bucket_of(took);
   }
+  ++statistics_.latency.counts.data()[counted_bucket_];
+}
+
+void QueueState::served(Request& request) noexcept {
+  ++request.counts->requests;
+  request.counts->bytes += request.length;
+  count_latency(request);
+  --under_way_;
+  ++completed_;
+  IoRequest& caller = *request.caller;
+  caller.done(caller, Ok{});
 }
 
 void QueueState::transferred(Request& request, std::int32_t result) noexcept {
   --transfers_;
-  if (result >= 0) [[likely]] {
+  const bool all = result >= 0 && static_cast<std::uint64_t>(result) == request.left;
+  if (!all || request.pending != 1) [[unlikely]]
+    return transferred_oddly(request, result);
+  if (request.kind == Job::Kind::write && !request.durable_here) leaf_->overwritten();
+  slot_->end_transfer(request.side);
+  ++statistics_.mapped;
+  served(request);
+}
+
+/// One of several transfers, or one that did not do all that was asked.
+void QueueState::transferred_oddly(Request& request, std::int32_t result) noexcept {
+  if (result >= 0) {
     request.left -= static_cast<std::uint32_t>(result);
   } else {
     request.odd = true;
@@ -243,12 +294,12 @@ void QueueState::transferred(Request& request, std::int32_t result) noexcept {
   if (--request.pending != 0) return;
   if (request.kind == Job::Kind::write && !request.durable_here) leaf_->overwritten();
   slot_->end_transfer(request.side);
-  if (request.odd || request.left != 0) [[unlikely]] {
+  if (request.odd || request.left != 0) {
     to_owner(request);
     return;
   }
   ++statistics_.mapped;
-  complete(request, Ok{});
+  served(request);
 }
 
 void QueueState::to_owner(Request& request) noexcept {
@@ -332,7 +383,10 @@ unsigned QueueState::harvest() noexcept {
       transferred(*static_cast<Request*>(tag), result);
     });
   }
-  while (ready != nullptr) complete(*std::exchange(ready, ready->next), Ok{});
+  while (ready != nullptr) {
+    ++statistics_.mapped;
+    served(*std::exchange(ready, ready->next));
+  }
   take_finished();
   clock_fresh_ = false;
   return static_cast<unsigned>(completed_ - before);
@@ -353,40 +407,23 @@ void QueueState::take_finished() noexcept {
   while (first != nullptr) {
     Job& done = *std::exchange(first, first->next);
     --with_owner_;
-    complete(*static_cast<Request*>(done.context), done.status);
+    auto& request = *static_cast<Request*>(done.context);
+    if (done.status) {
+      served(request);
+    } else {
+      failed(request, done.status.error());
+    }
   }
 }
 
-void QueueState::complete(Request& request, Status status) noexcept {
-  QueueStatistics::Kind* kind = &statistics_.flushes;
-  switch (request.kind) {
-    case Job::Kind::read:
-      kind = &statistics_.reads;
-      break;
-    case Job::Kind::write:
-      kind = &statistics_.writes;
-      break;
-    case Job::Kind::zero:
-      kind = &statistics_.zeroes;
-      break;
-    case Job::Kind::trim:
-      kind = &statistics_.trims;
-      break;
-    default:
-      break;
-  }
-  ++kind->requests;
-  if (status) {
-    kind->bytes += request.length;
-  } else {
-    ++kind->failed;
-  }
-  const std::uint64_t took = now_ns_ > request.start_ns ? now_ns_ - request.start_ns : 0;
-  ++statistics_.latency.counts[LatencyHistogram::bucket_of(took)];
+void QueueState::failed(Request& request, const Error& error) noexcept {
+  ++request.counts->requests;
+  ++request.counts->failed;
+  count_latency(request);
   --under_way_;
   ++completed_;
   IoRequest& caller = *request.caller;
-  caller.done(caller, std::move(status));
+  caller.done(caller, error);
 }
 
 void QueueState::finished(Job& job) noexcept {
@@ -414,6 +451,7 @@ void QueueState::ring() noexcept {
 
 void QueueState::refresh_clock() noexcept {
   now_ns_ = monotonic_ns();
+  counted_start_ns_ = 0;
   clock_fresh_ = true;
 }
 

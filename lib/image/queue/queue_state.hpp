@@ -50,6 +50,7 @@ class QueueState final : public JobSink {
   struct Request {
     static constexpr std::size_t kPieces = 12;
     IoRequest* caller = nullptr;
+    QueueStatistics::Kind* counts = nullptr;
     std::uint64_t length = 0;
     std::uint64_t start_ns = 0;
     std::uint64_t left = 0;     // bytes that the ring has not moved yet
@@ -64,8 +65,9 @@ class QueueState final : public JobSink {
     };
     std::array<iovec, kPieces> pieces;
 
-    Request(IoRequest& from, Job::Kind what, std::uint64_t bytes, std::uint64_t now) noexcept
-        : caller{&from}, length{bytes}, start_ns{now}, kind{what} {}
+    Request(IoRequest& from, Job::Kind what, std::uint64_t bytes, std::uint64_t now,
+            QueueStatistics::Kind& counted) noexcept
+        : caller{&from}, counts{&counted}, length{bytes}, start_ns{now}, kind{what} {}
   };
   static_assert(sizeof(Request) <= sizeof(IoRequest::state_));
   static_assert(std::is_trivially_destructible_v<Job>);
@@ -81,29 +83,41 @@ class QueueState final : public JobSink {
   struct LayerFile {
     bool in_ring = false;
     std::uint64_t direct_mask = 0;  // of memory, offset and length for the direct descriptor
+    QueueRing::File direct{};
+    QueueRing::File cached{};
   };
 
   /// How the queue's thread wants to be told of what the owner has finished.
   enum class Waiting : std::uint8_t { no, in_ring, for_descriptor };
 
+  // Where a mapped request passes, in one piece: what is called once costs as much as what it does.
   Status open_ring() noexcept;
-  std::optional<Error> refusal(const IoRequest& request, std::uint64_t length,
-                               bool writing) const noexcept;
-  Request& begin(IoRequest& caller, Job::Kind kind, std::uint64_t length) noexcept;
-  bool read_mapped(Request& request) noexcept;
+  [[gnu::always_inline]] inline bool may_start(VirtualOffset at,
+                                               std::uint64_t length) const noexcept;
+  Error refusal(VirtualOffset at, std::uint64_t length) const noexcept;
+  [[gnu::always_inline]] inline Request& begin(IoRequest& caller, Job::Kind kind,
+                                               std::uint64_t length,
+                                               QueueStatistics::Kind& counted) noexcept;
+  [[gnu::always_inline]] inline bool read_mapped(Request& request) noexcept;
+  [[gnu::noinline]] bool read_otherwise(Request& request) noexcept;
   bool read_parts(Request& request) noexcept;
-  bool write_mapped(Request& request) noexcept;
-  unsigned file_for(std::uint32_t layer, FileOffset at,
-                    std::span<const iovec> buffers) const noexcept;
-  void transfer(Request& request, std::uint32_t layer, FileOffset at,
-                std::span<const iovec> buffers, std::int32_t registered) noexcept;
-  void transferred(Request& request, std::int32_t result) noexcept;
+  [[gnu::always_inline]] inline bool write_mapped(Request& request) noexcept;
+  template <QueueRing::Direction direction>
+  [[gnu::always_inline]] inline void transfer(Request& request, const LayerFile& file,
+                                              FileOffset at, std::span<const iovec> buffers,
+                                              std::int32_t registered) noexcept;
+  void transfer_list(QueueRing::Direction direction, Request& request, const LayerFile& file,
+                     FileOffset at, std::span<const iovec> buffers) noexcept;
+  [[gnu::always_inline]] inline void transferred(Request& request, std::int32_t result) noexcept;
+  void transferred_oddly(Request& request, std::int32_t result) noexcept;
+  [[gnu::always_inline]] inline void served(Request& request) noexcept;
   void to_owner(Request& request) noexcept;
   void send(bool wait) noexcept;
   void nudge() noexcept;
   unsigned harvest() noexcept;
   void take_finished() noexcept;
-  void complete(Request& request, Status status) noexcept;
+  void failed(Request& request, const Error& error) noexcept;
+  [[gnu::always_inline]] inline void count_latency(const Request& request) noexcept;
   void sleep(Waiting how) noexcept;
   void refresh_clock() noexcept;
 
@@ -128,6 +142,8 @@ class QueueState final : public JobSink {
   std::uint64_t now_ns_ = 0;
   std::uint64_t completed_ = 0;
   bool clock_fresh_ = false;
+  std::uint64_t counted_start_ns_ = 0;  // requests that start together end in one bucket
+  std::size_t counted_bucket_ = 0;
   bool descriptor_used_ = false;
   QueueStatistics statistics_;
   std::vector<iovec> registered_;
