@@ -18,6 +18,6 @@ shift
 
 cmake -S "$root" --preset bench >/dev/null
 cmake --build "$root/build/bench" --parallel "$(nproc)" \
-  --target vhdtool direct_copy measure raw_ring call_counter
+  --target vhdtool direct_copy measure raw_ring call_counter step_counter
 exec python3 -B "$here/compare.py" --vhdtool "$root/build/bench/tools/vhdtool/vhdtool" \
   --tools "$root/build/bench/bench" "$workdir" "$@"

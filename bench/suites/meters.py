@@ -1,5 +1,5 @@
-"""Counting what a load costs, apart from what its program costs to start and end: everything here
-is the difference between two runs of which one is twice as long."""
+"""Counting what a load costs, apart from what its program costs to start and end: the difference
+between two runs of which one is twice as long, or a stretch in the middle of one."""
 
 import os
 import re
@@ -14,20 +14,28 @@ FUTEX = "syscalls:sys_enter_futex"
 class Meters:
     def __init__(self, cpus, tools):
         self.cpus = cpus
+        self.stepper = os.path.join(tools, "step_counter")
         self.counter = os.path.join(tools, "libcall_counter.so")
         self.has_instructions = perf_knows("instructions:u")
         self.has_events = all(map(perf_knows, (SYSTEM_CALLS, SYNCS, FUTEX)))
 
-    def instructions_by(self):
-        return "perf" if self.has_instructions else "callgrind"
-
     def instructions(self, load, count):
-        """In user space, for one request."""
+        """In user space, for one request: (how many, how they were counted)."""
         if self.has_instructions:
             return self._difference(load, count, lambda number: self._events(
-                load, number, ["instructions:u"])[0]["instructions:u"]) / count
+                load, number, ["instructions:u"])[0]["instructions:u"]) / count, "perf"
+        if not load.counts_only and os.path.exists(self.stepper):
+            return self._steps(load, count), "step by step"
         return self._difference(load, count, lambda number: callgrind(
-            load, self.cpus, number)) / count
+            load, self.cpus, number)) / count, "callgrind"
+
+    def _steps(self, load, count):
+        """The program runs longer than it is watched."""
+        load.prepare()
+        _, err = load.run(self.cpus, count=2 * count + 10 * load.shape.depth, wrapper=[
+            self.stepper, str(load.shape.depth), str(count)])
+        found = re.search(r"steps=(\d+) requests=(\d+)", err)
+        return int(found[1]) / int(found[2])
 
     def calls(self, load, count):
         """(heap allocations, locks) in that many requests."""
