@@ -28,6 +28,19 @@ std::uint64_t share_of(const BenchOptions& options, std::uint64_t number) noexce
   return *options.count / options.queues + (number < *options.count % options.queues ? 1 : 0);
 }
 
+auto submit_of(BenchMode mode) noexcept {
+  switch (mode) {
+    case BenchMode::read:
+      return &openvhd::Queue::read;
+    case BenchMode::write:
+    case BenchMode::alloc:
+      return &openvhd::Queue::write;
+    case BenchMode::trim:
+      break;
+  }
+  return &openvhd::Queue::trim;
+}
+
 // Nothing between file and device can make less of it.
 void fill_with_noise(std::byte* memory, std::size_t length, std::uint64_t seed) noexcept {
   BenchRandom random{seed};
@@ -41,6 +54,7 @@ void fill_with_noise(std::byte* memory, std::size_t length, std::uint64_t seed) 
 
 BenchWorker::BenchWorker(Shared& shared, std::uint64_t number)
     : shared_{shared},
+      submit_{submit_of(shared.options.mode)},
       walk_{shared.range,
             order_of(shared.options),
             {.worker = number, .workers = shared.options.queues},
@@ -149,21 +163,8 @@ void BenchWorker::submit_next(Slot& slot) noexcept {
     return;
   }
   if (places_ > 1) at += walk_.random().below(places_) * shared_.options.block;
-  if (const auto status = submit(slot, at); !status) fail(status.error());
-}
-
-Status BenchWorker::submit(Slot& slot, std::uint64_t at) noexcept {
   slot.at = openvhd::VirtualOffset{at};
-  switch (shared_.options.mode) {
-    case BenchMode::read:
-      return queue_->read(slot);
-    case BenchMode::write:
-    case BenchMode::alloc:
-      return queue_->write(slot);
-    case BenchMode::trim:
-      break;
-  }
-  return queue_->trim(slot);
+  if (const auto status = ((*queue_).*submit_)(slot); !status) fail(status.error());
 }
 
 void BenchWorker::fail(const Error& error) noexcept {

@@ -60,11 +60,13 @@ class BenchWorker {
   void completed(Slot& slot) noexcept;
   void submit_next(Slot& slot) noexcept;
   void submit_flush(Slot& slot) noexcept;
-  openvhd::Status submit(Slot& slot, std::uint64_t at) noexcept;
   void fail(const openvhd::Error& error) noexcept;
   bool must_stop() const noexcept;
 
+  using Submit = openvhd::Status (openvhd::Queue::*)(openvhd::IoRequest&) noexcept;
+
   Shared& shared_;
+  Submit submit_;
   BenchWalk walk_;
   std::uint64_t places_;  // for a request in a unit, where that is longer
   std::uint64_t left_;    // requests to submit
