@@ -62,7 +62,7 @@ class CountRows:
         counts = []
 
         def add(name, load, number, target=None):
-            found, sample = self.meters.events(load, number, [SYSTEM_CALLS])
+            found, (_, sample) = self.meters.events(load, number, [SYSTEM_CALLS])
             note = ""
             if "queue" in sample.report:
                 own = sample.report["queue"]["submissions"] / sample.requests
@@ -94,16 +94,17 @@ class CountRows:
                 self.images.empty(form, size, MIB))))
         counts = []
         for name, target, load in loads:
-            found, sample = self.meters.events(load, count, [SYNCS])
-            note, value = "", found[SYNCS]
-            if "image" in sample.report:
-                image, flushes = sample.report["image"], sample.report["queue"]["flushes"]
-                own = (image["syncs"] + image["durable_writes"]) / flushes["requests"]
-                seen = "?" if value is None else f"{value / count:.2f}"
-                note = f"{seen} seen by the kernel, {own:.2f} by the image's own counters"
-                value = max(value or 0, own * count)
-            counts.append(Count(name, None if value is None else value / count, target=target,
-                                note=note))
+            found, samples = self.meters.events(load, count, [SYNCS])
+            seen = None if found[SYNCS] is None else found[SYNCS] / count
+            note, value = "", seen
+            if "image" in samples[0].report:
+                first, second = (sample.report["image"]["syncs"] +
+                                 sample.report["image"]["durable_writes"] for sample in samples)
+                own = (second - first) / count
+                told = "not" if seen is None else f"{seen:.3f}"
+                note = f"{told} seen by the kernel, {own:.3f} by the image's own counters"
+                value = max(value or 0, own)
+            counts.append(Count(name, value, target=target, note=note))
         self.images.forget("new")
         return count_row("syncs per flush, one flush after each 4k write in a new block "
                          "(RWF_DSYNC counts as one)", counts)

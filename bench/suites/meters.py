@@ -49,9 +49,9 @@ class Meters:
         return found[1][0] - found[0][0], found[1][1] - found[0][1]
 
     def events(self, load, count, names):
-        """How often each happens in that many requests, and the longer run's sample. Without perf
+        """How often each happens in that many requests, and the samples of both runs. Without perf
         only system calls are counted, by strace."""
-        found, sample = [], None
+        found, samples = [], []
         for number in (count, 2 * count):
             load.prepare()
             if self.has_events:
@@ -59,8 +59,9 @@ class Meters:
             else:
                 numbers, sample = strace(load, self.cpus, number)
             found.append(numbers)
+            samples.append(sample)
         return {name: found[1][name] - found[0][name] if name in found[0] else None
-                for name in names}, sample
+                for name in names}, samples
 
     def _difference(self, load, count, run):
         found = []
