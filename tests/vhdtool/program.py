@@ -39,7 +39,8 @@ class Case(unittest.TestCase):
         return os.path.join(self.folder, name)
 
     def run_tool(self, *arguments, stdin=None, code=OK):
-        """Runs and checks the exit code. `stdin` is bytes or a file. A failure must be exactly one line on standard error."""
+        """Runs and checks the exit code. `stdin` is bytes or a file. A failure must be exactly one
+        line on standard error."""
         given = {"input": stdin} if stdin is None or isinstance(stdin, bytes) else {"stdin": stdin}
         done = subprocess.run([VHDTOOL, *map(str, arguments)], timeout=TIMEOUT, check=False,
                               stdout=subprocess.PIPE, stderr=subprocess.PIPE, **given)
