@@ -138,8 +138,8 @@ class Fio(Load):
 
 class Qemu(Load):
     """qemu-img bench. It walks in steps, here so wide and odd that they jump about, and is given
-    the faster of its two ways to reach the kernel, found by trying. It writes one byte again and again,
-    which a device that compresses takes for nothing: its figures for writes flatter it."""
+    the faster of its two ways to reach the kernel, found by trying. It writes one byte again and
+    again, which a device that compresses takes for nothing: its figures for writes flatter it."""
 
     counts_only = True
 
