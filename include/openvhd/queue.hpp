@@ -29,7 +29,7 @@ class IoRequest {
   /// `done` runs.
   std::span<const iovec> buffers{};
   std::uint64_t length = 0;  ///< write_zeroes, trim: bytes, whole sectors.
-  /// write, write_zeroes: durable when it completes (RELIABILITY D3), whatever else is not.
+  /// write, write_zeroes, trim: durable when it completes (RELIABILITY D3), whatever else is not.
   bool durable = false;
   /// read, write: `buffers` is one piece inside this one of Queue::register_buffers(); -1: not.
   std::int32_t registered = -1;
@@ -47,8 +47,9 @@ struct QueueOptions {
   std::uint32_t depth = 128;  ///< Requests under way at once, 1 to 1024.
 };
 
-/// How long requests took, from the system call that submitted them to the poll() that found
-/// them done: 4 buckets for each power of two of nanoseconds.
+/// How long requests took, from their start (the clock is read once for all that start between
+/// two calls of poll() or wait()) to the call that found them done: 4 buckets for each power of two
+/// of nanoseconds.
 struct LatencyHistogram {
   static constexpr std::size_t kBuckets = 160;
   std::array<std::uint64_t, kBuckets> counts{};
@@ -103,14 +104,16 @@ struct ImageStatistics {
 
 /// One thread's door to a disk, which may have up to 64. Mapped reads and overwrites go straight
 /// to the host, without a lock, a copy or an allocation; what changes metadata is handed to the
-/// image's owner, a thread of the library that runs while the disk has a queue.
+/// image's owner, a thread of the library that runs from the first queue on until the disk closes.
 ///
 /// Every call belongs to the thread that opened the queue. Requests that are under way together
 /// and overlap take effect in any order, each wholly or in parts. A queue keeps what is behind
 /// its Disk alive; the Disk is closed only after its queues.
 class Queue {
  public:
-  /// Errors: invalid (depth), busy (64 queues are open), io.
+  /// Errors: invalid (depth, a closed disk), busy (64 queues are open), unsupported (the kernel
+  /// has no ring left to give), io. Thread: any, also several at once, but no other call on `disk`
+  /// is under way.
   static Result<Queue> open(Disk& disk, const QueueOptions& options);
 
   Queue(Queue&&) noexcept;

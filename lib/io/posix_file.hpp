@@ -1,6 +1,7 @@
 /// Files and block devices of this machine.
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <memory>
 #include <openvhd/error.hpp>
@@ -80,12 +81,13 @@ class PosixFile final : public File {
   FileRange known_data_;  // what next_data() found last, of a file that is only read
   std::uint32_t direct_alignment_ = 1;
   bool block_device_ = false;
-  // What this file has turned out not to do; the fallback is then taken at once.
-  bool direct_works_ = false;
-  bool dsync_works_ = true;
-  bool zero_works_ = true;
-  bool punch_works_ = true;
-  bool allocate_works_ = true;
+  // What this file has turned out not to do; the fallback is then taken at once. Transfers and
+  // syncs may run side by side in several threads.
+  std::atomic<bool> direct_works_{false};
+  std::atomic<bool> dsync_works_{true};
+  std::atomic<bool> zero_works_{true};
+  std::atomic<bool> punch_works_{true};
+  std::atomic<bool> allocate_works_{true};
 };
 
 /// The error for a path that could not be opened, by what the caller can do about it: not_found,

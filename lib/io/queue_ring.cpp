@@ -54,12 +54,11 @@ QueueRing::~QueueRing() {
 }
 
 void QueueRing::transfer(Direction direction, File file, FileOffset at,
-                         std::span<const iovec> pieces, bool durable, void* tag) noexcept {
+                         std::span<const iovec> pieces, void* tag) noexcept {
   io_uring_sqe* const sqe = next_sqe();
   io_uring_prep_rw(direction == Direction::write ? IORING_OP_WRITEV : IORING_OP_READV, sqe,
                    file.descriptor, pieces.data(), static_cast<unsigned>(pieces.size()), at.value);
   sqe->flags = file.flags;
-  if (durable) sqe->rw_flags = RWF_DSYNC;
   io_uring_sqe_set_data(sqe, tag);
 }
 

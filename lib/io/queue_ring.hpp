@@ -43,7 +43,7 @@ class QueueRing {
   /// the piece's buffer of register_buffers(), or is negative. `tag`, not null, comes back with the
   /// result. The caller keeps to `transfers`.
   void transfer(Direction direction, File file, FileOffset at, const iovec& piece,
-                std::int32_t registered, bool durable, void* tag) noexcept {
+                std::int32_t registered, void* tag) noexcept {
     io_uring_sqe* const sqe = next_sqe();
     const bool fixed = registered >= 0;
     const int code = direction == Direction::write
@@ -53,12 +53,11 @@ class QueueRing {
                      static_cast<unsigned>(piece.iov_len), at.value);
     sqe->flags = file.flags;
     if (fixed) sqe->buf_index = static_cast<std::uint16_t>(registered);
-    if (durable) sqe->rw_flags = RWF_DSYNC;
     io_uring_sqe_set_data(sqe, tag);
   }
   /// The same for several pieces, which stay, with the list, until it completes.
   void transfer(Direction direction, File file, FileOffset at, std::span<const iovec> pieces,
-                bool durable, void* tag) noexcept;
+                void* tag) noexcept;
 
   /// Makes the next alarm() a completion, once.
   void arm() noexcept;

@@ -112,7 +112,7 @@ void QueueState::transfer(Request& request, const LayerFile& file, FileOffset at
   const std::uint64_t bits =
       at.value | reinterpret_cast<std::uintptr_t>(piece.iov_base) | piece.iov_len;
   ring_->transfer(direction, (bits & file.direct_mask) == 0 ? file.direct : file.cached, at, piece,
-                  registered, request.durable_here, &request);
+                  registered, &request);
 }
 
 bool QueueState::read_mapped(Request& request) noexcept {
@@ -135,22 +135,21 @@ bool QueueState::read_mapped(Request& request) noexcept {
 }
 
 bool QueueState::write_mapped(Request& request) noexcept {
-  if (request.length == 0 || !ring_) [[unlikely]]
-    return false;
   const IoRequest& caller = *request.caller;
+  // A durable write that fails may have taken the host's word of another write's loss with it: it
+  // must poison like a failed sync, which the owner's flush does (RELIABILITY e.2).
+  if (request.length == 0 || !ring_ || caller.durable) [[unlikely]]
+    return false;
   request.side = static_cast<std::uint8_t>(slot_->begin());
   Extent extent;
   const bool whole = finder_->find_writable(caller.at, request.length, extent) &&
                      extent.length == request.length && transfers_ < most_transfers_ &&
                      files_.front().in_ring;
-  // Asked after the look-up: what it found is then known to be durable.
-  const bool settled = !caller.durable || (whole && leaf_->settled());
   slot_->end_look_up();
-  if (!whole || !settled) {
+  if (!whole) {
     slot_->end_transfer(request.side);
     return false;
   }
-  request.durable_here = caller.durable;
   transfer<QueueRing::Direction::write>(request, files_.front(), extent.at, caller.buffers,
                                         caller.registered);
   return true;
@@ -190,7 +189,6 @@ Status QueueState::clear(IoRequest& caller, Job::Kind kind) noexcept {
 
 Status QueueState::flush(IoRequest& caller) noexcept {
   if (!writable_) return not_writable();
-  caller.at = {};
   if (!may_start({}, 0)) return refusal({}, 0);
   to_owner(begin(caller, Job::Kind::flush, 0, statistics_.flushes));
   return Ok{};
@@ -251,7 +249,7 @@ void QueueState::transfer_list(QueueRing::Direction direction, Request& request,
     bits |= reinterpret_cast<std::uintptr_t>(piece.iov_base) | piece.iov_len;
   }
   ring_->transfer(direction, (bits & file.direct_mask) == 0 ? file.direct : file.cached, at,
-                  buffers, request.durable_here, &request);
+                  buffers, &request);
 }
 
 void QueueState::count_latency(const Request& request) noexcept {
@@ -278,7 +276,7 @@ void QueueState::transferred(Request& request, std::int32_t result) noexcept {
   const bool all = result >= 0 && static_cast<std::uint64_t>(result) == request.left;
   if (!all || request.pending != 1) [[unlikely]]
     return transferred_oddly(request, result);
-  if (request.kind == Job::Kind::write && !request.durable_here) leaf_->overwritten();
+  if (request.kind == Job::Kind::write) leaf_->overwritten();
   slot_->end_transfer(request.side);
   ++statistics_.mapped;
   served(request);
@@ -292,7 +290,7 @@ void QueueState::transferred_oddly(Request& request, std::int32_t result) noexce
     request.odd = true;
   }
   if (--request.pending != 0) return;
-  if (request.kind == Job::Kind::write && !request.durable_here) leaf_->overwritten();
+  if (request.kind == Job::Kind::write) leaf_->overwritten();
   slot_->end_transfer(request.side);
   if (request.odd || request.left != 0) {
     to_owner(request);
@@ -463,9 +461,7 @@ int QueueState::descriptor() noexcept {
 Status QueueState::register_buffers(std::span<const iovec> buffers) noexcept {
   if (!ring_) return Error{.code = Errc::unsupported, .what = "no ring to register buffers with"};
   if (under_way_ != 0) return Error{.code = Errc::busy, .what = "requests are under way"};
-  OVHD_CHECK(ring_->register_buffers(buffers));
-  registered_.assign(buffers.begin(), buffers.end());
-  return Ok{};
+  return ring_->register_buffers(buffers);
 }
 
 const QueueStatistics& QueueState::statistics() noexcept {

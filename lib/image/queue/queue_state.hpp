@@ -56,10 +56,9 @@ class QueueState final : public JobSink {
     std::uint64_t left = 0;     // bytes that the ring has not moved yet
     std::uint32_t pending = 0;  // transfers in the ring
     Job::Kind kind{};
-    std::uint8_t side = 0;      // of Readers
-    bool durable_here = false;  // the transfer itself makes it durable
-    bool odd = false;           // something went otherwise than expected
-    Request* next = nullptr;    // of ready_
+    std::uint8_t side = 0;    // of Readers
+    bool odd = false;         // something went otherwise than expected
+    Request* next = nullptr;  // of ready_
     union {
       Job job;
     };
@@ -90,8 +89,8 @@ class QueueState final : public JobSink {
   /// How the queue's thread wants to be told of what the owner has finished.
   enum class Waiting : std::uint8_t { no, in_ring, for_descriptor };
 
-  // Where a mapped request passes, in one piece: what is called once costs as much as what it does.
   Status open_ring() noexcept;
+  // Where a mapped request passes, in one piece: calls would cost as much as what they do.
   [[gnu::always_inline]] inline bool may_start(VirtualOffset at,
                                                std::uint64_t length) const noexcept;
   Error refusal(VirtualOffset at, std::uint64_t length) const noexcept;
@@ -146,7 +145,6 @@ class QueueState final : public JobSink {
   std::size_t counted_bucket_ = 0;
   bool descriptor_used_ = false;
   QueueStatistics statistics_;
-  std::vector<iovec> registered_;
 
   Event event_;                                      // without a ring: something is finished
   alignas(64) std::atomic<Job*> finished_{nullptr};  // the last one first
