@@ -42,4 +42,16 @@ struct Job {
   Job* next = nullptr;  ///< Of the list that it is in, whoever's.
 };
 
+/// The list from its other end.
+inline Job* reversed(Job* job) noexcept {
+  Job* first = nullptr;
+  while (job != nullptr) {
+    Job* const next = job->next;
+    job->next = first;
+    first = job;
+    job = next;
+  }
+  return first;
+}
+
 }  // namespace openvhd

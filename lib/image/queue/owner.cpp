@@ -99,16 +99,9 @@ void Owner::work() noexcept {
 }
 
 void Owner::take_inbox() noexcept {
-  Job* job = inbox_.exchange(nullptr, std::memory_order_acquire);
-  if (job == nullptr) return;
-  Job* const last = job;
-  Job* first = nullptr;
-  while (job != nullptr) {
-    Job* const next = job->next;
-    job->next = first;
-    first = job;
-    job = next;
-  }
+  Job* const last = inbox_.exchange(nullptr, std::memory_order_acquire);
+  if (last == nullptr) return;
+  Job* const first = reversed(last);
   (backlog_ == nullptr ? backlog_ : backlog_last_->next) = first;
   backlog_last_ = last;
 }

@@ -392,16 +392,9 @@ unsigned QueueState::harvest() noexcept {
 
 void QueueState::take_finished() noexcept {
   if (with_owner_ == 0) return;
-  Job* job = finished_.exchange(nullptr, std::memory_order_acquire);
   if (!ring_) event_.take();
   // In the order in which they finished.
-  Job* first = nullptr;
-  while (job != nullptr) {
-    Job* const next = job->next;
-    job->next = first;
-    first = job;
-    job = next;
-  }
+  Job* first = reversed(finished_.exchange(nullptr, std::memory_order_acquire));
   while (first != nullptr) {
     Job& done = *std::exchange(first, first->next);
     --with_owner_;

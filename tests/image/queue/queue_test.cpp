@@ -228,6 +228,32 @@ TEST_P(QueueTest, RequestsMayBeStartedAgainFromDone) {
   for (const Again& one : requests) EXPECT_EQ(one.left, 0);
 }
 
+TEST_P(QueueTest, RegisteredBuffersMoveTheSameBytesAndAWrongNumberDoesNoHarm) {
+  Disk disk = open_disk(new_vhdx());
+  Queue queue = open_queue(disk);
+  TestRequest request{4096};
+  ASSERT_TRUE(write_now(queue, 0, 0x21, request));  // maps the block
+  const Status registered = queue.register_buffers(request.buffers);
+  if (std::string{queue.driver()} != "io_uring") {
+    ASSERT_FALSE(registered);
+    EXPECT_EQ(registered.error().code, Errc::unsupported);
+    return;
+  }
+  if (!registered) GTEST_SKIP() << "no memory may be pinned";
+  for (const std::int32_t number : {0, 1, 65535, 65536, -1}) {
+    const auto value = static_cast<std::uint8_t>(number % 200 + 2);
+    request.registered = number;
+    ASSERT_TRUE(write_now(queue, 8192, value, request)) << number;
+    request.fill(0);
+    ASSERT_TRUE(read_now(queue, 8192, request)) << number;
+    EXPECT_TRUE(request.holds(value)) << number;
+  }
+  TestRequest elsewhere{4096};
+  elsewhere.registered = 0;  // its memory is not in there
+  ASSERT_TRUE(read_now(queue, 0, elsewhere));
+  EXPECT_TRUE(elsewhere.holds(0x21));
+}
+
 TEST_P(QueueTest, SignalsGoToTheProgramsOwnThreads) {
   static std::atomic<pthread_t> handled_by;
   struct sigaction action{};
