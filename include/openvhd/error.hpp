@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <exception>
 #include <openvhd/types.hpp>
 #include <string>
 #include <string_view>
@@ -64,6 +65,40 @@ class [[nodiscard]] Result {
 };
 
 struct Ok {};
+/// A Status. Its copies are not trivial, so that it is handed to a function by its address: most
+/// say nothing but Ok, which then costs one byte.
+template <>
+class [[nodiscard]] Result<Ok> {
+ public:
+  Result(Ok) noexcept {}
+  Result(Error error) noexcept : error_{error}, ok_{false} {}
+  Result(const Result& other) noexcept : ok_{other.ok_} {
+    if (!ok_) error_ = other.error_;
+  }
+  Result& operator=(const Result& other) noexcept {
+    ok_ = other.ok_;
+    if (!ok_) error_ = other.error_;
+    return *this;
+  }
+  ~Result() = default;
+
+  explicit operator bool() const noexcept { return ok_; }
+  bool has_value() const noexcept { return ok_; }
+  Ok operator*() const noexcept {
+    if (!ok_) std::terminate();
+    return {};
+  }
+  const Error& error() const noexcept {
+    if (ok_) std::terminate();
+    return error_;
+  }
+
+ private:
+  union {
+    Error error_;
+  };
+  bool ok_ = true;
+};
 using Status = Result<Ok>;
 
 }  // namespace openvhd

@@ -15,9 +15,15 @@
 
 namespace openvhd {
 
+class IoRequest;
 namespace detail {
 class QueueState;
-}
+// What Queue::read() and Queue::write() call. True: the request is under way; false: it is not, and
+// refused() says why.
+bool start_read(QueueState& queue, IoRequest& request) noexcept;
+bool start_write(QueueState& queue, IoRequest& request) noexcept;
+const Error& refused(const QueueState& queue) noexcept;
+}  // namespace detail
 
 /// A request, and the memory that serving it takes. The caller's: it stays in place from its
 /// submission until `done` runs, and may be used again then, also from within `done`. Derive from
@@ -125,8 +131,16 @@ class Queue {
   /// Ok: `done` runs exactly once, with Ok or what Disk says of the same call.
   /// Error (invalid, out_of_range, misaligned, read_only, or busy at the queue's depth): `done`
   /// never runs.
-  Status read(IoRequest& request) noexcept;
-  Status write(IoRequest& request) noexcept;
+  Status read(IoRequest& request) noexcept {
+    if (detail::start_read(*state_.get(), request)) [[likely]]
+      return Ok{};
+    return detail::refused(*state_.get());
+  }
+  Status write(IoRequest& request) noexcept {
+    if (detail::start_write(*state_.get(), request)) [[likely]]
+      return Ok{};
+    return detail::refused(*state_.get());
+  }
   /// The range reads as zeros, the space of whole blocks goes back (RELIABILITY D5).
   Status write_zeroes(IoRequest& request) noexcept;
   /// The range is no longer needed, and reads as zeros.

@@ -3,6 +3,7 @@
 /// clear, flush: lib/image/ops) drive it, and drivers drive those.
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <openvhd/disk_info.hpp>
 #include <openvhd/error.hpp>
@@ -36,6 +37,18 @@ struct Extent {
   Kind kind{};
   FileOffset at{};           ///< For data.
   std::uint64_t length = 0;  ///< Bytes, at least one sector and at most what was asked.
+  /// Of find(), for data: the whole block that it begins in is data, in one piece.
+  bool whole_block = false;
+};
+
+/// How long other threads may keep what find() said of whole blocks.
+struct AnswerTerms {
+  /// Moves on whenever a whole block is no longer where it was: after its table says so, and
+  /// before the change is complete, or its space is asked for again. Who looks at this inside a
+  /// transfer of Readers, and finds it as it was before the answer, may use the answer.
+  std::atomic<std::uint64_t> moves{0};
+  /// False as long as anything at all stands against writes that find_writable() would allow.
+  std::atomic<bool> may_overwrite{false};
 };
 
 enum class ClearKind : std::uint8_t {
@@ -124,6 +137,10 @@ class Layer {
   /// locate(), as far as it can be answered from what is in memory, without changing anything.
   /// False: only the owner can tell. Any thread; no lock, no allocation.
   virtual bool find(VirtualOffset, std::uint64_t, Extent&) noexcept { return false; }
+
+  /// The terms on which `whole_block` answers may be kept; null: they may not. The layer's, and
+  /// always the same.
+  virtual const AnswerTerms* terms() const noexcept { return nullptr; }
 
   /// The same for a write that changes nothing but bytes of payload: place() would answer the
   /// same extent at once, and wrote() would only take note that a flush has something to do.

@@ -56,9 +56,9 @@ QueueRing::~QueueRing() {
 void QueueRing::transfer(Direction direction, File file, FileOffset at,
                          std::span<const iovec> pieces, void* tag) noexcept {
   io_uring_sqe* const sqe = next_sqe();
-  io_uring_prep_rw(direction == Direction::write ? IORING_OP_WRITEV : IORING_OP_READV, sqe,
-                   file.descriptor, pieces.data(), static_cast<unsigned>(pieces.size()), at.value);
-  sqe->flags = file.flags;
+  io_uring_prep_rw(0, sqe, -1, pieces.data(), static_cast<unsigned>(pieces.size()), at.value);
+  std::memcpy(sqe, &file.head, sizeof file.head);
+  sqe->opcode = direction == Direction::write ? IORING_OP_WRITEV : IORING_OP_READV;
   io_uring_sqe_set_data(sqe, tag);
 }
 

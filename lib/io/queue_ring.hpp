@@ -6,6 +6,7 @@
 
 #include <array>
 #include <cstdint>
+#include <cstring>
 #include <memory>
 #include <openvhd/error.hpp>
 #include <openvhd/types.hpp>
@@ -30,30 +31,35 @@ class QueueRing {
 
   /// What a transfer of a file is named by: see file().
   struct File {
-    int descriptor = -1;
-    std::uint8_t flags = 0;
+    std::uint64_t head = 0;  // the first bytes of its submissions, but for what they do
   };
   /// The file with this index of those that the ring was made with.
   File file(std::size_t index) const noexcept {
-    return fixed_files_ ? File{static_cast<int>(index), IOSQE_FIXED_FILE} : File{plain_[index], 0};
+    io_uring_sqe sqe{};
+    sqe.fd = fixed_files_ ? static_cast<int>(index) : plain_[index];
+    sqe.flags = fixed_files_ ? IOSQE_FIXED_FILE : 0;
+    File out;
+    std::memcpy(&out.head, &sqe, sizeof out.head);
+    return out;
   }
 
   enum class Direction : std::uint8_t { read, write };
   /// Queues a transfer of one piece of memory, below 2 GiB; submit() sends it. `registered` names
   /// the piece's buffer of register_buffers(), or is negative. `tag`, not null, comes back with the
   /// result. The caller keeps to `transfers`.
-  void transfer(Direction direction, File file, FileOffset at, const iovec& piece,
-                std::int32_t registered, void* tag) noexcept {
-    io_uring_sqe* const sqe = next_sqe();
-    const bool fixed = registered >= 0;
-    const int code = direction == Direction::write
-                         ? (fixed ? IORING_OP_WRITE_FIXED : IORING_OP_WRITE)
-                         : (fixed ? IORING_OP_READ_FIXED : IORING_OP_READ);
-    io_uring_prep_rw(code, sqe, file.descriptor, piece.iov_base,
-                     static_cast<unsigned>(piece.iov_len), at.value);
-    sqe->flags = file.flags;
-    if (fixed) sqe->buf_index = static_cast<std::uint16_t>(registered);
-    io_uring_sqe_set_data(sqe, tag);
+  void transfer(Direction direction, File file, FileOffset at, iovec piece, std::int32_t registered,
+                void* tag) noexcept {
+    const bool writes = direction == Direction::write;
+    // As many as there may be in flight have room (create()), so there is one.
+    io_uring_sqe& sqe = ring_.sq.sqes[ring_.sq.sqe_tail++ & ring_.sq.ring_mask];
+    io_uring_prep_rw(0, &sqe, -1, piece.iov_base, static_cast<unsigned>(piece.iov_len), at.value);
+    std::memcpy(&sqe, &file.head, sizeof file.head);
+    sqe.opcode = writes ? IORING_OP_WRITE : IORING_OP_READ;
+    if (registered >= 0) [[unlikely]] {
+      sqe.opcode = writes ? IORING_OP_WRITE_FIXED : IORING_OP_READ_FIXED;
+      sqe.buf_index = static_cast<std::uint16_t>(registered);
+    }
+    io_uring_sqe_set_data(&sqe, tag);
   }
   /// The same for several pieces, which stay, with the list, until it completes.
   void transfer(Direction direction, File file, FileOffset at, std::span<const iovec> pieces,

@@ -23,22 +23,31 @@ class Readers {
   /// One reader's. All calls but the owner's belong to the reader's thread.
   class alignas(64) Slot {
    public:
-    /// Begins a look-up, and a transfer that may follow from it. The answer goes to end_transfer().
-    unsigned begin() noexcept {
+    /// Begins a transfer: either the owner sees that from here on, or whatever the reader loads
+    /// next is what the owner did before it looked. The answer goes to end_transfer().
+    unsigned begin_transfer() noexcept {
       const auto side =
           static_cast<unsigned>(owner_->transfers_.load(std::memory_order_relaxed)) & 1;
       in_flight_[side].store(in_flight_[side].load(std::memory_order_relaxed) + 1,
                              std::memory_order_relaxed);
-      looking_.store(owner_->look_ups_.load(std::memory_order_relaxed), std::memory_order_relaxed);
-      // Either the owner sees these stores, or the look-up sees what the owner did before it
-      // looked for them.
       std::atomic_thread_fence(std::memory_order_seq_cst);
+      return side;
+    }
+    /// Begins a look-up through memory that the owner may take away, in the same way.
+    void begin_look_up() noexcept {
+      looking_.store(owner_->look_ups_.load(std::memory_order_relaxed), std::memory_order_relaxed);
+      std::atomic_thread_fence(std::memory_order_seq_cst);
+    }
+    /// Begins a look-up, and a transfer that may follow from it.
+    unsigned begin() noexcept {
+      const unsigned side = begin_transfer();
+      begin_look_up();
       return side;
     }
     void end_look_up() noexcept { looking_.store(kIdle, std::memory_order_release); }
     void end_transfer(unsigned side) noexcept {
-      in_flight_[side].store(in_flight_[side].load(std::memory_order_relaxed) - 1,
-                             std::memory_order_release);
+      std::atomic<std::uint32_t>& count = in_flight_[side & 1];
+      count.store(count.load(std::memory_order_relaxed) - 1, std::memory_order_release);
     }
 
    private:

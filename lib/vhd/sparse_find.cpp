@@ -21,6 +21,11 @@
 // has ended (ActiveOperations): so no other block gets it meanwhile. An overwrite whose block is
 // freed on its way goes nowhere, as it does beside a trim in any order.
 //
+// Kept answers. A whole block's place may be kept by who looks at terms().moves first: the owner
+// moves that on after the entry of a block that it frees, and before anything follows from that, so
+// whoever still sees the old count is one of the transfers that the space waits for. A block that
+// is full stays full as long as it lives, whatever is known of it.
+//
 // States. Unknown becomes full or partial when the owner has looked at the bits; partial becomes
 // full when all are set, and unknown when they leave memory. Each says less than or as much as
 // what a look-up that still has the former found.
@@ -49,6 +54,7 @@ bool SparseLayer::find(VirtualOffset at, std::uint64_t length, Extent& extent) n
   switch (entry.state()) {
     case BlockState::full:
       extent = data(entry.start(), spot, spot.sectors);
+      extent.whole_block = true;
       return true;
     case BlockState::partial:
       extent = partial_from(entry.bits(), spot);
@@ -65,7 +71,7 @@ bool SparseLayer::find(VirtualOffset at, std::uint64_t length, Extent& extent) n
 }
 
 bool SparseLayer::find_writable(VirtualOffset at, std::uint64_t length, Extent& extent) noexcept {
-  if (!shared_.may_overwrite.load(std::memory_order_acquire)) return false;
+  if (!shared_.terms.may_overwrite.load(std::memory_order_acquire)) return false;
   const Spot spot = spot_of(at, length);
   const BatPage* const page = table_.in_memory(spot.block);
   if (page == nullptr) return false;
@@ -115,8 +121,8 @@ std::uint64_t SparseLayer::absent_from(const BatPage& page, const Spot& spot,
 }
 
 void SparseLayer::admit_overwrites(bool may) noexcept {
-  if (shared_.may_overwrite.load(std::memory_order_relaxed) == may) return;
-  shared_.may_overwrite.store(may, std::memory_order_release);
+  if (shared_.terms.may_overwrite.load(std::memory_order_relaxed) == may) return;
+  shared_.terms.may_overwrite.store(may, std::memory_order_release);
 }
 
 void SparseLayer::unsettle() noexcept {

@@ -40,6 +40,7 @@ class SparseLayer final : public ImageLayer {
   bool find_writable(VirtualOffset at, std::uint64_t length, Extent& extent) noexcept override;
   void overwritten() noexcept override;
   bool settled() const noexcept override;
+  const AnswerTerms* terms() const noexcept override { return &shared_.terms; }
 
   DiskType type() const noexcept override { return image_.type; }
   LayerInfo info() const override;
@@ -134,7 +135,7 @@ class SparseLayer final : public ImageLayer {
 
   // What other threads ask about; stored only when it changes.
   struct alignas(64) Shared {
-    std::atomic<bool> may_overwrite{false};  // a first change was admitted, and nothing failed
+    AnswerTerms terms;  // overwrites: a first change was admitted, and nothing failed
     // All that table and bitmaps say is durable. Not known when an image is opened: who wrote it
     // last may have died before its sync.
     std::atomic<bool> settled{false};

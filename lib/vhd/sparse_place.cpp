@@ -273,6 +273,7 @@ Step<Cleared> SparseLayer::free_block(const Spot& spot) noexcept {
   layout_changed_ = true;
   table_.claims().release(start);
   table_.set(spot.block, BlockEntry::unused());
+  shared_.terms.moves.fetch_add(1, std::memory_order_release);
   bitmaps_.drop(spot.block);
   free_.freed(start, active_.latest());
   return Cleared{std::uint64_t{spot.sectors} * kSectorBytes, {}};

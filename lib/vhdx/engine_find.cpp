@@ -6,6 +6,10 @@
 // entry in it is what it was when the look-up had begun: old, as for any read beside a change. What
 // completed before the look-up began is seen: the owner stored it before it said so.
 //
+// Kept answers. A whole block's place may be kept by who looks at terms().moves first: the owner
+// moves that on after the entry, and before anything follows from the change, so whoever still
+// sees the old count is one of the transfers that its space waits for.
+//
 // Its space. A block that is cleared or replaced meanwhile gives up its space, which is neither
 // used nor punched before every transfer of a reader that began earlier has ended
 // (ActiveOperations).
@@ -74,7 +78,7 @@ bool Engine::find_elsewhere(VirtualOffset at, std::uint64_t length, Extent& exte
 // A block that is being moved (compaction, not there yet) must not be overwritten where it was:
 // its mover has to take it out of may_overwrite, and wait for transfers, before it copies.
 bool Engine::find_writable(VirtualOffset at, std::uint64_t length, Extent& extent) noexcept {
-  if (!shared_.may_overwrite.load(std::memory_order_acquire)) return false;
+  if (!shared_.terms.may_overwrite.load(std::memory_order_acquire)) return false;
   const Piece piece = piece_of(at, length);
   const TablePage* const page = TableCache::in_memory(bat_pages_[piece.index / kTablePageWords]);
   if (page == nullptr) return false;

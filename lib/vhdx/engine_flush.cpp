@@ -55,8 +55,8 @@ Step<Ok> Engine::noted(Step<Ok> step) noexcept {
 
 void Engine::publish_state() noexcept {
   const bool may = writable_ && journal_.writing() && !journal_.failed() && !damage_ && !closing_;
-  if (shared_.may_overwrite.load(std::memory_order_relaxed) != may) {
-    shared_.may_overwrite.store(may, std::memory_order_release);
+  if (shared_.terms.may_overwrite.load(std::memory_order_relaxed) != may) {
+    shared_.terms.may_overwrite.store(may, std::memory_order_release);
   }
   if (shared_.settled.load(std::memory_order_relaxed)) return;
   const bool all_durable = journal_.durable_group() + 1 == journal_.open_group();

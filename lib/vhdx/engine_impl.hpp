@@ -53,6 +53,7 @@ class Engine final : public ImageLayer {
   bool find_writable(VirtualOffset at, std::uint64_t length, Extent& extent) noexcept override;
   void overwritten() noexcept override;
   bool settled() const noexcept override;
+  const AnswerTerms* terms() const noexcept override { return &shared_.terms; }
 
   DiskType type() const noexcept override { return image_.type(); }
   LayerInfo info() const override;
@@ -140,7 +141,7 @@ class Engine final : public ImageLayer {
   // Finding in memory, on any thread (engine_find.cpp).
   void put_data(const Piece& piece, BatEntry entry, std::uint64_t wanted,
                 Extent& extent) const noexcept {
-    extent = {Extent::Kind::data, entry.offset() + piece.offset, piece.length};
+    extent = {Extent::Kind::data, entry.offset() + piece.offset, piece.length, true};
     if (piece.length < wanted) extend_data(piece.block, wanted, extent);
   }
   void extend_data(std::uint64_t block, std::uint64_t wanted, Extent& extent) const noexcept;
@@ -198,10 +199,10 @@ class Engine final : public ImageLayer {
 
   // What other threads ask about; stored only when it changes.
   struct alignas(64) Shared {
-    std::atomic<bool> may_overwrite{false};  // the header says so, and nothing has failed
-    std::atomic<bool> settled{true};         // all that tables say is durable
-    std::atomic<bool> late{false};           // late_bits_ has something
-    std::atomic<bool> data_written{false};   // since the last commit began
+    AnswerTerms terms;                      // overwrites: the header says so, nothing has failed
+    std::atomic<bool> settled{true};        // all that tables say is durable
+    std::atomic<bool> late{false};          // late_bits_ has something
+    std::atomic<bool> data_written{false};  // since the last commit began
   };
   Shared shared_;
 

@@ -35,7 +35,10 @@ Step<TablePage*> Engine::bat_page_to_change(std::uint64_t index) noexcept {
 void Engine::put_entry(TablePage& page, std::uint64_t index, BatEntry entry) noexcept {
   unsettle();
   const std::uint64_t word = index % kTablePageWords;
+  const BatEntry before = entry_in(page, index);
   page.words[word].store(table_order(entry.raw), std::memory_order_release);
+  if (before.payload_state() == PayloadState::fully_present && before.raw != entry.raw)
+    shared_.terms.moves.fetch_add(1, std::memory_order_release);
   cache_.mark_dirty(page, word);
   // No longer a hole, and all that it holds came from Space: nothing to claim when it is loaded.
   // The page is dirty: whoever does not find it in memory, once it has left, sees this.

@@ -12,6 +12,7 @@
 #include "io/posix_file.hpp"
 #include "io/readers.hpp"
 #include "support/bytes.hpp"
+#include "support/keeping_reader.hpp"
 #include "support/temp_dir.hpp"
 #include "vhd/disk.hpp"
 #include "vhd/image_bytes.hpp"
@@ -96,6 +97,12 @@ class QuickFile final : public File {
   std::unique_ptr<File> file_;
 };
 
+/// A reader, as a queue has it.
+struct Look {
+  Layer& layer;
+  KeepingReader up;
+};
+
 class VhdThreads : public testing::TestWithParam<Shape> {
  protected:
   std::unique_ptr<File> host_file(bool writable) {
@@ -154,8 +161,8 @@ class VhdThreads : public testing::TestWithParam<Shape> {
   }
 
   // A reader's side: what a queue does.
-  void read(Readers::Slot& slot, Layer& layer, File& file, unsigned reader, std::uint64_t random);
-  void overwrite(Readers::Slot& slot, Layer& layer, File& file, unsigned reader,
+  void read(Readers::Slot& slot, Look& look, File& file, unsigned reader, std::uint64_t random);
+  void overwrite(Readers::Slot& slot, Look& look, File& file, unsigned reader,
                  std::uint64_t random);
   void reader(Disk& disk, unsigned number);
 
@@ -172,10 +179,11 @@ class VhdThreads : public testing::TestWithParam<Shape> {
   std::atomic<bool> stop_{false};
   std::atomic<std::uint64_t> found_{0};
   std::atomic<std::uint64_t> overwritten_{0};
+  std::atomic<std::uint64_t> kept_{0};
   std::atomic<std::uint64_t> handed_over_{0};
 };
 
-void VhdThreads::read(Readers::Slot& slot, Layer& layer, File& file, unsigned reader,
+void VhdThreads::read(Readers::Slot& slot, Look& look, File& file, unsigned reader,
                       std::uint64_t random) {
   const Sector first{random % kSectors};
   const std::uint64_t count = 1 + (random >> 32) % (kSectorsPerBlock - first.in_block());
@@ -183,7 +191,7 @@ void VhdThreads::read(Readers::Slot& slot, Layer& layer, File& file, unsigned re
   for (std::uint64_t i = 0; i < count; ++i) done[i] = versions_[first.number + i].done.load();
   const unsigned side = slot.begin();
   Extent extent;
-  const bool found = layer.find(first.at(), count * kSector, extent);
+  const bool found = look.up.find(first.at(), count * kSector, extent);
   slot.end_look_up();
   std::vector<std::byte> bytes(count * kSector);
   if (found) {
@@ -209,7 +217,7 @@ void VhdThreads::read(Readers::Slot& slot, Layer& layer, File& file, unsigned re
   }
 }
 
-void VhdThreads::overwrite(Readers::Slot& slot, Layer& layer, File& file, unsigned reader,
+void VhdThreads::overwrite(Readers::Slot& slot, Look& look, File& file, unsigned reader,
                            std::uint64_t random) {
   const Sector sector{random % kSectors};
   const bool contested = sector.role() == Role::contested;
@@ -220,13 +228,13 @@ void VhdThreads::overwrite(Readers::Slot& slot, Layer& layer, File& file, unsign
   if (mine) versions.begun.store(version);
   const unsigned side = slot.begin();
   Extent extent;
-  const bool found = layer.find_writable(sector.at(), kSector, extent);
+  const bool found = look.up.find_writable(sector.at(), kSector, extent);
   slot.end_look_up();
   if (found) {
     ASSERT_EQ(extent.kind, Extent::Kind::data);
     ASSERT_EQ(extent.length, kSector);
     ASSERT_TRUE(file.write_all(extent.at, stamp(sector, version)));
-    layer.overwritten();
+    look.layer.overwritten();
   }
   slot.end_transfer(side);
   if (!found) {
@@ -241,11 +249,13 @@ void VhdThreads::reader(Disk& disk, unsigned number) {
   Readers::Slot* const slot = readers_.join();
   ASSERT_NE(slot, nullptr);
   const auto file = host_file(true);
+  Look look{disk.leaf(), KeepingReader{disk.leaf()}};
   std::mt19937_64 random{number + 1};
   while (!stop_.load(std::memory_order_relaxed) && !HasFatalFailure()) {
-    read(*slot, disk.leaf(), *file, number, random());
-    overwrite(*slot, disk.leaf(), *file, number, random());
+    read(*slot, look, *file, number, random());
+    overwrite(*slot, look, *file, number, random());
   }
+  kept_.fetch_add(look.up.kept_answers());
   readers_.leave(*slot);
 }
 
@@ -353,6 +363,7 @@ TEST_P(VhdThreads, EveryLookUpFindsWhatWasThereThen) {
   EXPECT_GT(found_.load(), 0u);
   EXPECT_GT(handed_over_.load(), 0u);
   EXPECT_GT(overwritten_.load(), 0u);
+  EXPECT_GT(kept_.load(), 0u);
   Disk again = open_image(false);
   expect_model(again);
   std::vector<Finding> findings;

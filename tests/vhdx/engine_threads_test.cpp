@@ -17,6 +17,7 @@
 
 #include "base/checked.hpp"
 #include "io/readers.hpp"
+#include "support/keeping_reader.hpp"
 #include "vhdx/engine_fixture.hpp"
 
 namespace openvhd::test {
@@ -177,6 +178,7 @@ class Race {
     testing::Test::RecordProperty("overwritten", static_cast<int>(overwritten_.load()));
     EXPECT_GT(found_.load(), 100u) << "nothing was raced";
     EXPECT_GT(overwritten_.load(), 10u);
+    EXPECT_GT(kept_.load(), 100u);
   }
 
  private:
@@ -298,18 +300,20 @@ class Race {
 
   void look(std::uint64_t seed) {
     Readers::Slot* const slot = readers_.join();
+    KeepingReader layer{image_.layer()};
     std::mt19937_64 random{seed * 7919 + 1};
     while (!stop_.load(std::memory_order_relaxed)) {
       const std::uint64_t block = random() % kBlocks;
       const std::uint64_t number = random() % kSectors;
       const unsigned side = slot->begin();
       if (block < kStable || block >= kContested) {
-        overwrite(*slot, random, block, number);
+        overwrite(*slot, layer, random, block, number);
       } else {
-        read(*slot, random, block, number);
+        read(*slot, layer, random, block, number);
       }
       slot->end_transfer(side);
     }
+    kept_.fetch_add(layer.kept_answers());
     readers_.leave(*slot);
   }
 
@@ -319,12 +323,12 @@ class Race {
     std::this_thread::sleep_for(std::chrono::milliseconds(random() % 20));
   }
 
-  void read(Readers::Slot& slot, std::mt19937_64& random, std::uint64_t block,
+  void read(Readers::Slot& slot, KeepingReader& layer, std::mt19937_64& random, std::uint64_t block,
             std::uint64_t number) {
     const Sector& which = sector(block, number);
     const std::uint32_t least = which.done.load();
     Extent extent;
-    const bool found = image_.layer().find({place_of(block, number)}, kSectorBytes, extent);
+    const bool found = layer.find({place_of(block, number)}, kSectorBytes, extent);
     slot.end_look_up();
     if (!found) return;
     found_.fetch_add(1, std::memory_order_relaxed);
@@ -357,12 +361,11 @@ class Race {
     }
   }
 
-  void overwrite(Readers::Slot& slot, std::mt19937_64& random, std::uint64_t block,
-                 std::uint64_t number) {
+  void overwrite(Readers::Slot& slot, KeepingReader& layer, std::mt19937_64& random,
+                 std::uint64_t block, std::uint64_t number) {
     const auto change = static_cast<std::uint32_t>(random() % 1000);
     Extent extent;
-    const bool found =
-        image_.layer().find_writable({place_of(block, number)}, kSectorBytes, extent);
+    const bool found = layer.find_writable({place_of(block, number)}, kSectorBytes, extent);
     slot.end_look_up();
     if (!found) return;
     linger(random);
@@ -392,6 +395,7 @@ class Race {
   std::atomic<std::uint64_t> last_overwrite_{0};  // clock
   std::atomic<std::uint64_t> found_{0};
   std::atomic<std::uint64_t> overwritten_{0};
+  std::atomic<std::uint64_t> kept_{0};
   std::atomic<bool> stop_{false};
   std::atomic<bool> failed_{false};
 };

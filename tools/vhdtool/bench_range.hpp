@@ -21,7 +21,7 @@ class BenchRange {
   std::uint64_t unit_bytes() const noexcept { return unit_; }
   /// Where a unit begins. `index` is below units().
   std::uint64_t at(std::uint64_t index) const noexcept {
-    if (runs_.size() == 1) return runs_.front().at + index * unit_;
+    if (runs_.size() == 1) return runs_.data()->at + index * unit_;
     return at_of_many(index);
   }
 
@@ -80,10 +80,10 @@ class BenchWalk {
 
   static constexpr std::uint64_t kEnd = ~std::uint64_t{0};
   /// Where the next unit begins; kEnd when each has been there once.
-  std::uint64_t next() noexcept {
-    if (order_ == Order::random) return range_.at(random_.below(range_.units()));
-    return next_in_turn();
-  }
+  std::uint64_t next() noexcept { return order_ == Order::random ? anywhere() : next_in_turn(); }
+  /// Where some unit begins.
+  std::uint64_t anywhere() noexcept { return range_.at(random_.below(range_.units())); }
+  Order order() const noexcept { return order_; }
   BenchRandom& random() noexcept { return random_; }
 
  private:

@@ -57,17 +57,17 @@ class BenchWorker {
   openvhd::Status open_queue(openvhd::Disk& disk) noexcept;
   openvhd::Status prepare_memory() noexcept;
   static void on_done(openvhd::IoRequest& request, openvhd::Status status) noexcept;
-  void completed(Slot& slot) noexcept;
+  [[gnu::always_inline]] inline void completed(Slot& slot) noexcept;
   void submit_next(Slot& slot) noexcept;
   void submit_flush(Slot& slot) noexcept;
   void fail(const openvhd::Error& error) noexcept;
   bool must_stop() const noexcept;
-
-  using Submit = openvhd::Status (openvhd::Queue::*)(openvhd::IoRequest&) noexcept;
+  [[gnu::noinline]] void submit(Slot& slot) noexcept;
 
   Shared& shared_;
-  Submit submit_;
+  const BenchMode mode_;
   BenchWalk walk_;
+  const bool reads_anywhere_;
   std::uint64_t places_;  // for a request in a unit, where that is longer
   std::uint64_t left_;    // requests to submit
   std::uint64_t until_flush_;
@@ -77,6 +77,7 @@ class BenchWorker {
   std::unique_ptr<std::byte, Free> memory_;
   std::vector<Slot> slots_;
   std::optional<openvhd::Queue> queue_;
+  openvhd::Queue* door_ = nullptr;  // queue_, without a look whether it is there
   openvhd::QueueStatistics statistics_;
   const char* driver_ = "";
   Clock::time_point begin_;

@@ -33,13 +33,20 @@ Queue::Queue(Queue&&) noexcept = default;
 Queue& Queue::operator=(Queue&&) noexcept = default;
 Queue::~Queue() = default;
 
-Status Queue::read(IoRequest& request) noexcept { return state_.get()->read(request); }
-Status Queue::write(IoRequest& request) noexcept { return state_.get()->write(request); }
+const Error& detail::refused(const QueueState& queue) noexcept { return queue.refused(); }
+
 Status Queue::write_zeroes(IoRequest& request) noexcept {
-  return state_->clear(request, Job::Kind::zero);
+  if (state_->clear(request, Job::Kind::zero)) return Ok{};
+  return state_->refused();
 }
-Status Queue::trim(IoRequest& request) noexcept { return state_->clear(request, Job::Kind::trim); }
-Status Queue::flush(IoRequest& request) noexcept { return state_->flush(request); }
+Status Queue::trim(IoRequest& request) noexcept {
+  if (state_->clear(request, Job::Kind::trim)) return Ok{};
+  return state_->refused();
+}
+Status Queue::flush(IoRequest& request) noexcept {
+  if (state_->flush(request)) return Ok{};
+  return state_->refused();
+}
 unsigned Queue::poll() noexcept { return state_->poll(); }
 unsigned Queue::wait() noexcept { return state_->wait(); }
 int Queue::descriptor() noexcept { return state_->descriptor(); }

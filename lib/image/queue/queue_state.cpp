@@ -12,17 +12,6 @@ namespace openvhd::detail {
 namespace {
 
 constexpr std::uint32_t kMostDepth = 1024;
-constexpr std::uint64_t kMostBytes = (std::uint64_t{1} << 31) - 4096;
-
-Error not_writable() noexcept { return {.code = Errc::read_only, .what = "opened for reading"}; }
-Error too_long() noexcept { return {.code = Errc::invalid, .what = "a request of 2 GiB or more"}; }
-
-std::uint64_t length_of(std::span<const iovec> buffers) noexcept {
-  if (buffers.size() == 1) [[likely]]
-    return buffers.data()->iov_len;
-  return total_bytes(buffers);
-}
-
 }  // namespace
 
 Result<std::unique_ptr<QueueState>> QueueState::open(std::shared_ptr<DiskState> disk,
@@ -42,10 +31,11 @@ QueueState::QueueState(Key, std::shared_ptr<DiskState> disk, std::uint32_t depth
       virtual_size_{disk_->geometry().virtual_size},
       sector_mask_{disk_->geometry().logical_sector_size - std::uint64_t{1}},
       writable_{disk_->writable()},
-      depth_{depth} {}
+      depth_{depth},
+      room_{depth} {}
 
 QueueState::~QueueState() {
-  while (under_way_ > 0) wait();
+  while (under_way() > 0) wait();
   // The owner may be about to wake this queue: afterwards it is not.
   if (slot_ != nullptr) disk_->leave_queue(*slot_);
 }
@@ -74,243 +64,116 @@ Status QueueState::open_ring() noexcept {
     files_[i].direct = ring_->file(2 * i);
     files_[i].cached = ring_->file(2 * i + 1);
   }
+  leaf_file_ = files_.front();
+  if (leaf_file_.in_ring) places_.open(*leaf_);
   return Ok{};
 }
 
-bool QueueState::may_start(VirtualOffset at, std::uint64_t length) const noexcept {
-  return ((at.value | length) & sector_mask_) == 0 && at.value <= virtual_size_ &&
-         length <= virtual_size_ - at.value && under_way_ < depth_;
+void QueueState::count_latency(std::uint64_t start_ns, std::uint64_t requests) noexcept {
+  const std::uint64_t took = now_ns_ > start_ns ? now_ns_ - start_ns : 0;
+  statistics_.latency.counts[LatencyHistogram::bucket_of(took)] += requests;
 }
 
-/// Why not.
-Error QueueState::refusal(VirtualOffset at, std::uint64_t length) const noexcept {
-  if (((at.value | length) & sector_mask_) != 0)
-    return {.code = Errc::misaligned, .what = "request in parts of a logical sector"};
-  if (at.value > virtual_size_ || length > virtual_size_ - at.value)
-    return {.code = Errc::out_of_range, .what = "request beyond the end of the disk"};
-  return {.code = Errc::busy, .what = "as many requests as the queue's depth"};
+void QueueState::count(Run& run, QueueStatistics::Kind& counts) noexcept {
+  if (run.requests == 0) return;
+  counts.requests += run.requests;
+  counts.bytes += run.bytes;
+  statistics_.mapped += run.requests;
+  transfers_done_ += run.requests;
+  completed_ += run.requests;
+  count_latency(run.start_ns, run.requests);
+  run = {};
 }
 
-QueueState::Request& QueueState::begin(IoRequest& caller, Job::Kind kind, std::uint64_t length,
-                                       QueueStatistics::Kind& counted) noexcept {
-  if (!clock_fresh_) refresh_clock();
-  ++under_way_;
-  return *::new (static_cast<void*>(caller.state_.data()))
-      Request{caller, kind, length, now_ns_, counted};
+void QueueState::count_runs() noexcept {
+  count(reads_, statistics_.reads);
+  count(writes_, statistics_.writes);
 }
 
-template <QueueRing::Direction direction>
-void QueueState::transfer(Request& request, const LayerFile& file, FileOffset at,
-                          std::span<const iovec> buffers, std::int32_t registered) noexcept {
-  ++request.pending;
-  ++transfers_;
-  ++statistics_.host_requests;
-  if (buffers.size() != 1) [[unlikely]]
-    return transfer_list(direction, request, file, at, buffers);
-  const iovec& piece = *buffers.data();
-  request.left += piece.iov_len;
-  const std::uint64_t bits =
-      at.value | reinterpret_cast<std::uintptr_t>(piece.iov_base) | piece.iov_len;
-  ring_->transfer(direction, (bits & file.direct_mask) == 0 ? file.direct : file.cached, at, piece,
-                  registered, &request);
-}
-
-bool QueueState::read_mapped(Request& request) noexcept {
-  if (request.length == 0 || !ring_) [[unlikely]]
-    return false;
-  const IoRequest& caller = *request.caller;
-  request.side = static_cast<std::uint8_t>(slot_->begin());
-  Found found;
-  if (finder_->find(caller.at, request.length, found) && found.extent.kind == Extent::Kind::data &&
-      found.extent.length == request.length && transfers_ < most_transfers_) [[likely]] {
-    const LayerFile& file = files_.data()[found.layer];
-    if (file.in_ring) [[likely]] {
-      slot_->end_look_up();
-      transfer<QueueRing::Direction::read>(request, file, found.extent.at, caller.buffers,
-                                           caller.registered);
-      return true;
-    }
+QueueStatistics::Kind& QueueState::counts_of(Job::Kind kind) noexcept {
+  switch (kind) {
+    case Job::Kind::read:
+      return statistics_.reads;
+    case Job::Kind::write:
+      return statistics_.writes;
+    case Job::Kind::zero:
+      return statistics_.zeroes;
+    case Job::Kind::trim:
+      return statistics_.trims;
+    case Job::Kind::flush:
+    case Job::Kind::close:
+    case Job::Kind::map:
+    case Job::Kind::call:
+      break;
   }
-  return read_otherwise(request);
+  return statistics_.flushes;
 }
 
-bool QueueState::write_mapped(Request& request) noexcept {
-  const IoRequest& caller = *request.caller;
-  // A durable write that fails may have taken the host's word of another write's loss with it: it
-  // must poison like a failed sync, which the owner's flush does (RELIABILITY e.2).
-  if (request.length == 0 || !ring_ || caller.durable) [[unlikely]]
-    return false;
-  request.side = static_cast<std::uint8_t>(slot_->begin());
-  Extent extent;
-  const bool whole = finder_->find_writable(caller.at, request.length, extent) &&
-                     extent.length == request.length && transfers_ < most_transfers_ &&
-                     files_.front().in_ring;
-  slot_->end_look_up();
-  if (!whole) {
-    slot_->end_transfer(request.side);
-    return false;
-  }
-  transfer<QueueRing::Direction::write>(request, files_.front(), extent.at, caller.buffers,
-                                        caller.registered);
-  return true;
-}
-
-Status QueueState::read(IoRequest& caller) noexcept {
-  const std::uint64_t length = length_of(caller.buffers);
-  if (!may_start(caller.at, length)) [[unlikely]]
-    return refusal(caller.at, length);
-  if (length > kMostBytes) [[unlikely]]
-    return too_long();
-  Request& request = begin(caller, Job::Kind::read, length, statistics_.reads);
-  if (!read_mapped(request)) [[unlikely]]
-    to_owner(request);
-  return Ok{};
-}
-
-Status QueueState::write(IoRequest& caller) noexcept {
-  if (!writable_) return not_writable();
-  const std::uint64_t length = length_of(caller.buffers);
-  if (!may_start(caller.at, length)) [[unlikely]]
-    return refusal(caller.at, length);
-  if (length > kMostBytes) [[unlikely]]
-    return too_long();
-  Request& request = begin(caller, Job::Kind::write, length, statistics_.writes);
-  if (!write_mapped(request)) to_owner(request);
-  return Ok{};
-}
-
-Status QueueState::clear(IoRequest& caller, Job::Kind kind) noexcept {
-  if (!writable_) return not_writable();
-  if (!may_start(caller.at, caller.length)) return refusal(caller.at, caller.length);
-  auto& counted = kind == Job::Kind::trim ? statistics_.trims : statistics_.zeroes;
-  to_owner(begin(caller, kind, caller.length, counted));
-  return Ok{};
-}
-
-Status QueueState::flush(IoRequest& caller) noexcept {
-  if (!writable_) return not_writable();
-  if (!may_start({}, 0)) return refusal({}, 0);
-  to_owner(begin(caller, Job::Kind::flush, 0, statistics_.flushes));
-  return Ok{};
-}
-
-bool QueueState::read_otherwise(Request& request) noexcept {
-  const bool begun = read_parts(request);
-  slot_->end_look_up();
-  if (request.pending != 0) return true;
-  slot_->end_transfer(request.side);
-  if (!begun) return false;
-  request.next = ready_;
-  ready_ = &request;
-  return true;
-}
-
-/// A read that several extents answer, or zeros: all of it is found before any of it begins.
-bool QueueState::read_parts(Request& request) noexcept {
-  std::array<Part, kMostParts> parts;
-  std::size_t count = 0;
-  std::size_t pieces = 0;
-  BufferSlice slice;
-  for (std::uint64_t done = 0; done < request.length;) {
-    if (count == kMostParts) return false;
-    Part& part = parts[count++];
-    if (!finder_->find(request.caller->at + done, request.length - done, part.found)) return false;
-    if (part.found.extent.kind == Extent::Kind::data && !files_[part.found.layer].in_ring)
-      return false;
-    const std::uint64_t covered =
-        slice.cut(request.caller->buffers, done, part.found.extent.length);
-    if (covered != part.found.extent.length) return false;
-    part.first_piece = pieces;
-    part.pieces = slice.pieces().size();
-    if (pieces + part.pieces > Request::kPieces) return false;
-    std::ranges::copy(slice.pieces(), request.pieces.begin() + static_cast<std::ptrdiff_t>(pieces));
-    pieces += part.pieces;
-    done += covered;
-  }
-  if (transfers_ + count > most_transfers_) return false;
-  for (const Part& part : std::span{parts}.first(count)) {
-    const std::span buffers{request.pieces.data() + part.first_piece, part.pieces};
-    if (part.found.extent.kind == Extent::Kind::data) {
-      transfer<QueueRing::Direction::read>(request, files_[part.found.layer], part.found.extent.at,
-                                           buffers, -1);
-      continue;
-    }
-    for (const iovec& piece : buffers) std::memset(piece.iov_base, 0, piece.iov_len);
-  }
-  return true;
-}
-
-void QueueState::transfer_list(QueueRing::Direction direction, Request& request,
-                               const LayerFile& file, FileOffset at,
-                               std::span<const iovec> buffers) noexcept {
-  std::uint64_t bits = at.value;
-  for (const iovec& piece : buffers) {
-    request.left += piece.iov_len;
-    bits |= reinterpret_cast<std::uintptr_t>(piece.iov_base) | piece.iov_len;
-  }
-  ring_->transfer(direction, (bits & file.direct_mask) == 0 ? file.direct : file.cached, at,
-                  buffers, &request);
-}
-
-void QueueState::count_latency(const Request& request) noexcept {
-  if (request.start_ns != counted_start_ns_) {
-    counted_start_ns_ = request.start_ns;
-    const std::uint64_t took = now_ns_ > request.start_ns ? now_ns_ - request.start_ns : 0;
-    counted_bucket_ = LatencyHistogram::bucket_of(took);
-  }
-  ++statistics_.latency.counts.data()[counted_bucket_];
-}
-
-void QueueState::served(Request& request) noexcept {
-  ++request.counts->requests;
-  request.counts->bytes += request.length;
-  count_latency(request);
-  --under_way_;
+/// Whatever it took.
+void QueueState::served(IoRequest& caller) noexcept {
+  const Request& request = request_of(caller);
+  const bool moves = request.kind == Job::Kind::read || request.kind == Job::Kind::write;
+  const std::uint64_t asked = request.kind == Job::Kind::flush ? 0 : caller.length;
+  QueueStatistics::Kind& counts = counts_of(request.kind);
+  ++counts.requests;
+  counts.bytes += moves ? total_bytes(caller.buffers) : asked;
+  count_latency(request.start_ns, 1);
+  ++room_;
   ++completed_;
-  IoRequest& caller = *request.caller;
   caller.done(caller, Ok{});
 }
 
-void QueueState::transferred(Request& request, std::int32_t result) noexcept {
-  --transfers_;
-  const bool all = result >= 0 && static_cast<std::uint64_t>(result) == request.left;
-  if (!all || request.pending != 1) [[unlikely]]
-    return transferred_oddly(request, result);
-  if (request.kind == Job::Kind::write) leaf_->overwritten();
+void QueueState::transferred(IoRequest& caller, std::int32_t result) noexcept {
+  const Request& request = request_of(caller);
+  // No request is as long as an error is when it is taken for a length.
+  if (static_cast<std::uint32_t>(result) != request.left || request.pending != 1) [[unlikely]]
+    return transferred_oddly(caller, result);
+  const bool wrote = request.kind == Job::Kind::write;
+  if (wrote) leaf_->overwritten();
   slot_->end_transfer(request.side);
-  ++statistics_.mapped;
-  served(request);
+  Run& run = wrote ? writes_ : reads_;
+  if (request.start_ns != run.start_ns) [[unlikely]] {
+    count_runs();
+    run.start_ns = request.start_ns;
+  }
+  ++run.requests;
+  run.bytes += request.left;
+  ++room_;
+  caller.done(caller, Ok{});
 }
 
 /// One of several transfers, or one that did not do all that was asked.
-void QueueState::transferred_oddly(Request& request, std::int32_t result) noexcept {
+void QueueState::transferred_oddly(IoRequest& caller, std::int32_t result) noexcept {
+  Request& request = request_of(caller);
+  ++transfers_done_;
   if (result >= 0) {
     request.left -= static_cast<std::uint32_t>(result);
   } else {
-    request.odd = true;
+    request.left |= Request::kOdd;
   }
   if (--request.pending != 0) return;
   if (request.kind == Job::Kind::write) leaf_->overwritten();
   slot_->end_transfer(request.side);
-  if (request.odd || request.left != 0) {
-    to_owner(request);
+  if (request.left != 0) {
+    to_owner(caller);
     return;
   }
   ++statistics_.mapped;
-  served(request);
+  served(caller);
 }
 
-void QueueState::to_owner(Request& request) noexcept {
-  const IoRequest& caller = *request.caller;
-  const bool moves = request.kind == Job::Kind::read || request.kind == Job::Kind::write;
-  const bool lasts = request.kind != Job::Kind::read && request.kind != Job::Kind::flush;
+void QueueState::to_owner(IoRequest& caller) noexcept {
+  Request& request = request_of(caller);
+  const Job::Kind kind = request.kind;
+  const bool moves = kind == Job::Kind::read || kind == Job::Kind::write;
+  const bool clears = kind == Job::Kind::zero || kind == Job::Kind::trim;
   Job& job = *::new (static_cast<void*>(&request.job)) Job{
-      .kind = request.kind,
-      .durable = lasts && caller.durable,
+      .kind = kind,
+      .durable = (clears || kind == Job::Kind::write) && caller.durable,
       .at = caller.at,
-      .length = request.length,
+      .length = clears ? caller.length : 0,
       .buffers = moves ? caller.buffers : std::span<const iovec>{},
-      .context = &request,
+      .context = &caller,
       .sink = this,
   };
   (to_post_ == nullptr ? to_post_ : to_post_last_->next) = &job;
@@ -357,9 +220,9 @@ unsigned QueueState::wait() noexcept {
     const bool ready = ready_ != nullptr || (ring_ && ring_->anything_ready());
     if (with_owner_ > 0 && !ready) sleep(Waiting::in_ring);
     const bool come = ready || finished_.load(std::memory_order_relaxed) != nullptr;
-    send(ring_ && !come && under_way_ > 0);
-    if (!ring_ && !come && under_way_ > 0) event_.wait();
-    if (const unsigned ran = harvest(); ran != 0 || under_way_ == 0) return ran;
+    send(ring_ && !come && under_way() > 0);
+    if (!ring_ && !come && under_way() > 0) event_.wait();
+    if (const unsigned ran = harvest(); ran != 0 || under_way() == 0) return ran;
   }
 }
 
@@ -375,18 +238,19 @@ void QueueState::sleep(Waiting how) noexcept {
 unsigned QueueState::harvest() noexcept {
   refresh_clock();
   const std::uint64_t before = completed_;
-  Request* ready = std::exchange(ready_, nullptr);
+  IoRequest* ready = std::exchange(ready_, nullptr);
   if (ring_) {
     ring_->reap([this](void* tag, std::int32_t result) {
-      transferred(*static_cast<Request*>(tag), result);
+      transferred(*static_cast<IoRequest*>(tag), result);
     });
   }
   while (ready != nullptr) {
     ++statistics_.mapped;
-    served(*std::exchange(ready, ready->next));
+    served(*std::exchange(ready, request_of(*ready).next));
   }
   take_finished();
-  clock_fresh_ = false;
+  count_runs();
+  now_ns_ = 0;
   return static_cast<unsigned>(completed_ - before);
 }
 
@@ -398,22 +262,23 @@ void QueueState::take_finished() noexcept {
   while (first != nullptr) {
     Job& done = *std::exchange(first, first->next);
     --with_owner_;
-    auto& request = *static_cast<Request*>(done.context);
+    auto& caller = *static_cast<IoRequest*>(done.context);
     if (done.status) {
-      served(request);
+      served(caller);
     } else {
-      failed(request, done.status.error());
+      failed(caller, done.status.error());
     }
   }
 }
 
-void QueueState::failed(Request& request, const Error& error) noexcept {
-  ++request.counts->requests;
-  ++request.counts->failed;
-  count_latency(request);
-  --under_way_;
+void QueueState::failed(IoRequest& caller, const Error& error) noexcept {
+  Request& request = request_of(caller);
+  QueueStatistics::Kind& counts = counts_of(request.kind);
+  ++counts.requests;
+  ++counts.failed;
+  count_latency(request.start_ns, 1);
+  ++room_;
   ++completed_;
-  IoRequest& caller = *request.caller;
   caller.done(caller, error);
 }
 
@@ -440,11 +305,7 @@ void QueueState::ring() noexcept {
   }
 }
 
-void QueueState::refresh_clock() noexcept {
-  now_ns_ = monotonic_ns();
-  counted_start_ns_ = 0;
-  clock_fresh_ = true;
-}
+void QueueState::refresh_clock() noexcept { now_ns_ = monotonic_ns(); }
 
 int QueueState::descriptor() noexcept {
   descriptor_used_ = true;
@@ -453,11 +314,12 @@ int QueueState::descriptor() noexcept {
 
 Status QueueState::register_buffers(std::span<const iovec> buffers) noexcept {
   if (!ring_) return Error{.code = Errc::unsupported, .what = "no ring to register buffers with"};
-  if (under_way_ != 0) return Error{.code = Errc::busy, .what = "requests are under way"};
+  if (under_way() != 0) return Error{.code = Errc::busy, .what = "requests are under way"};
   return ring_->register_buffers(buffers);
 }
 
 const QueueStatistics& QueueState::statistics() noexcept {
+  count_runs();
   statistics_.submissions = ring_ ? ring_->submissions() : 0;
   return statistics_;
 }

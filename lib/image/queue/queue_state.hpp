@@ -4,12 +4,14 @@
 #include <array>
 #include <atomic>
 #include <memory>
+#include <new>
 #include <openvhd/queue.hpp>
 #include <vector>
 
 #include "image/disk_state.hpp"
 #include "image/queue/chain_finder.hpp"
 #include "image/queue/job.hpp"
+#include "io/block_places.hpp"
 #include "io/event.hpp"
 #include "io/queue_ring.hpp"
 #include "io/readers.hpp"
@@ -28,15 +30,17 @@ class QueueState final : public JobSink {
   QueueState(Key, std::shared_ptr<DiskState> disk, std::uint32_t depth);
   ~QueueState();
 
-  Status read(IoRequest& request) noexcept;
-  Status write(IoRequest& request) noexcept;
-  Status clear(IoRequest& request, Job::Kind kind) noexcept;
-  Status flush(IoRequest& request) noexcept;
+  // True: the request is under way. False: it is not, and refused() says why.
+  bool read(IoRequest& request) noexcept;
+  bool write(IoRequest& request) noexcept;
+  bool clear(IoRequest& request, Job::Kind kind) noexcept;
+  bool flush(IoRequest& request) noexcept;
+  const Error& refused() const noexcept { return refused_; }
   unsigned poll() noexcept;
   unsigned wait() noexcept;
   int descriptor() noexcept;
   Status register_buffers(std::span<const iovec> buffers) noexcept;
-  std::uint32_t under_way() const noexcept { return under_way_; }
+  std::uint32_t under_way() const noexcept { return depth_ - room_; }
   const QueueStatistics& statistics() noexcept;
   const char* driver() const noexcept { return ring_ ? "io_uring" : "thread pool"; }
 
@@ -45,31 +49,37 @@ class QueueState final : public JobSink {
   void ring() noexcept override;
 
  private:
-  /// In IoRequest::state_ while the request is under way. What only the owner needs is made when
-  /// the request goes to it.
+  /// In IoRequest::state_ while the request is under way. A mapped one sets the first few fields;
+  /// what only the owner needs is made when the request goes to it.
   struct Request {
     static constexpr std::size_t kPieces = 12;
-    IoRequest* caller = nullptr;
-    QueueStatistics::Kind* counts = nullptr;
-    std::uint64_t length = 0;
-    std::uint64_t start_ns = 0;
-    std::uint64_t left = 0;     // bytes that the ring has not moved yet
-    std::uint32_t pending = 0;  // transfers in the ring
-    Job::Kind kind{};
-    std::uint8_t side = 0;    // of Readers
-    bool odd = false;         // something went otherwise than expected
-    Request* next = nullptr;  // of ready_
+    static constexpr std::uint32_t kOdd = std::uint32_t{1} << 31;  // other than expected
+    std::uint64_t start_ns;
+    std::uint32_t left = 0;    // bytes that the ring has not moved yet, and kOdd
+    std::uint16_t side;        // of Readers
+    std::uint8_t pending = 0;  // transfers in the ring
+    Job::Kind kind;
+    IoRequest* next;  // of ready_
     union {
       Job job;
     };
     std::array<iovec, kPieces> pieces;
 
-    Request(IoRequest& from, Job::Kind what, std::uint64_t bytes, std::uint64_t now,
-            QueueStatistics::Kind& counted) noexcept
-        : caller{&from}, counts{&counted}, length{bytes}, start_ns{now}, kind{what} {}
+    Request(Job::Kind what, unsigned which, std::uint64_t now) noexcept
+        : start_ns{now}, side{static_cast<std::uint16_t>(which)}, kind{what} {}
   };
   static_assert(sizeof(Request) <= sizeof(IoRequest::state_));
+  static Request& request_of(IoRequest& caller) noexcept {
+    return *std::launder(reinterpret_cast<Request*>(caller.state_.data()));
+  }
   static_assert(std::is_trivially_destructible_v<Job>);
+
+  /// Requests that started together, and have completed in this call as most do: counted together.
+  struct Run {
+    std::uint64_t start_ns = 0;
+    std::uint64_t requests = 0;
+    std::uint64_t bytes = 0;
+  };
 
   /// A part of a read that one layer answers.
   struct Part {
@@ -91,60 +101,67 @@ class QueueState final : public JobSink {
 
   Status open_ring() noexcept;
   // Where a mapped request passes, in one piece: calls would cost as much as what they do.
-  [[gnu::always_inline]] inline bool may_start(VirtualOffset at,
-                                               std::uint64_t length) const noexcept;
-  Error refusal(VirtualOffset at, std::uint64_t length) const noexcept;
+  [[gnu::always_inline]] inline bool may_start_at_once(VirtualOffset at,
+                                                       std::uint64_t length) const noexcept;
+  bool may_not_start(VirtualOffset at, std::uint64_t length) noexcept;
+  bool refuse(const Error& error) noexcept;
   [[gnu::always_inline]] inline Request& begin(IoRequest& caller, Job::Kind kind,
-                                               std::uint64_t length,
-                                               QueueStatistics::Kind& counted) noexcept;
-  [[gnu::always_inline]] inline bool read_mapped(Request& request) noexcept;
-  [[gnu::noinline]] bool read_otherwise(Request& request) noexcept;
-  bool read_parts(Request& request) noexcept;
-  [[gnu::always_inline]] inline bool write_mapped(Request& request) noexcept;
+                                               unsigned side) noexcept;
+  [[gnu::noinline]] bool read_unplaced(IoRequest& caller, unsigned side) noexcept;
+  [[gnu::noinline]] bool write_unplaced(IoRequest& caller, unsigned side) noexcept;
+  bool read_found(IoRequest& caller, std::uint64_t length) noexcept;
+  bool read_parts(IoRequest& caller, std::uint64_t length) noexcept;
+  bool write_found(IoRequest& caller, std::uint64_t length) noexcept;
+  bool find(VirtualOffset at, std::uint64_t length, Found& found) noexcept;
   template <QueueRing::Direction direction>
-  [[gnu::always_inline]] inline void transfer(Request& request, const LayerFile& file,
-                                              FileOffset at, std::span<const iovec> buffers,
+  [[gnu::always_inline]] inline void transfer(IoRequest& caller, Request& request,
+                                              const LayerFile& file, FileOffset at, iovec piece,
                                               std::int32_t registered) noexcept;
-  void transfer_list(QueueRing::Direction direction, Request& request, const LayerFile& file,
+  void transfer_list(QueueRing::Direction direction, IoRequest& caller, const LayerFile& file,
                      FileOffset at, std::span<const iovec> buffers) noexcept;
-  [[gnu::always_inline]] inline void transferred(Request& request, std::int32_t result) noexcept;
-  void transferred_oddly(Request& request, std::int32_t result) noexcept;
-  [[gnu::always_inline]] inline void served(Request& request) noexcept;
-  void to_owner(Request& request) noexcept;
+  [[gnu::always_inline]] inline void transferred(IoRequest& caller, std::int32_t result) noexcept;
+  void transferred_oddly(IoRequest& caller, std::int32_t result) noexcept;
+  QueueStatistics::Kind& counts_of(Job::Kind kind) noexcept;
+  void served(IoRequest& caller) noexcept;
+  void to_owner(IoRequest& caller) noexcept;
   void send(bool wait) noexcept;
   void nudge() noexcept;
   unsigned harvest() noexcept;
   void take_finished() noexcept;
-  void failed(Request& request, const Error& error) noexcept;
-  [[gnu::always_inline]] inline void count_latency(const Request& request) noexcept;
+  void failed(IoRequest& caller, const Error& error) noexcept;
+  void count(Run& run, QueueStatistics::Kind& counts) noexcept;
+  void count_runs() noexcept;
+  void count_latency(std::uint64_t start_ns, std::uint64_t requests) noexcept;
   void sleep(Waiting how) noexcept;
   void refresh_clock() noexcept;
 
   std::shared_ptr<DiskState> disk_;
   ChainFinder* finder_ = nullptr;
+  BlockPlaces places_;
   Layer* leaf_ = nullptr;
   Readers::Slot* slot_ = nullptr;
   std::unique_ptr<QueueRing> ring_;
   std::vector<LayerFile> files_;
+  LayerFile leaf_file_;  // the first
   std::uint64_t virtual_size_ = 0;
   std::uint64_t sector_mask_ = 0;
   bool writable_ = false;
 
   std::uint32_t depth_;
-  std::uint32_t under_way_ = 0;
-  std::uint32_t transfers_ = 0;  // in the ring
+  std::uint32_t room_;                // for more requests
+  std::uint64_t transfers_done_ = 0;  // of statistics_.host_requests
   std::uint32_t most_transfers_ = 0;
   std::uint32_t with_owner_ = 0;
   Job* to_post_ = nullptr;  // a list, the first first
   Job* to_post_last_ = nullptr;
-  Request* ready_ = nullptr;  // a list of requests that needed no transfer
-  std::uint64_t now_ns_ = 0;
+  IoRequest* ready_ = nullptr;  // a list of requests that needed no transfer
+  std::uint64_t now_ns_ = 0;    // 0: not read since poll() or wait()
   std::uint64_t completed_ = 0;
-  bool clock_fresh_ = false;
-  std::uint64_t counted_start_ns_ = 0;  // requests that start together end in one bucket
-  std::size_t counted_bucket_ = 0;
+  Run reads_;
+  Run writes_;
   bool descriptor_used_ = false;
   QueueStatistics statistics_;
+  Error refused_;
 
   Event event_;                                      // without a ring: something is finished
   alignas(64) std::atomic<Job*> finished_{nullptr};  // the last one first

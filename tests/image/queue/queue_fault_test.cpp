@@ -103,12 +103,12 @@ class QueueFaultTest : public test::DiskTest, public testing::WithParamInterface
     TestRequest request{4096};
     request.at = {at};
     request.fill(value);
-    if (const Status started = queue.write(request); !started) return started;
+    if (!queue.write(request)) return queue.refused();
     return finish(queue, request);
   }
   static Status flush_now(detail::QueueState& queue) {
     TestRequest request{0};
-    if (const Status started = queue.flush(request); !started) return started;
+    if (!queue.flush(request)) return queue.refused();
     return finish(queue, request);
   }
 };
