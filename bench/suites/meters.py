@@ -30,10 +30,11 @@ class Meters:
             load, self.cpus, number)) / count, "callgrind"
 
     def _steps(self, load, count):
-        """The program runs longer than it is watched."""
+        """In the middle of a run: each block has had many requests before."""
         load.prepare()
-        _, err = load.run(self.cpus, count=2 * count + 10 * load.shape.depth, wrapper=[
-            self.stepper, str(load.shape.depth), str(count)])
+        skip = 100 * count
+        _, err = load.run(self.cpus, count=skip + 2 * count + 10 * load.shape.depth, wrapper=[
+            self.stepper, str(load.shape.depth), str(skip), str(count)])
         found = re.search(r"steps=(\d+) requests=(\d+)", err)
         return int(found[1]) / int(found[2])
 

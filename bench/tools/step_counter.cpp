@@ -1,7 +1,7 @@
 // Counts what a program executes in user space, all threads, by going through it step by step:
-//   step_counter BATCH COUNT PROGRAM [ARGUMENT...]
-// Begins when a thread first submits BATCH requests or more by one io_uring_enter(), ends when
-// COUNT more have been submitted, lets the program run to its end, and says on standard error:
+//   step_counter BATCH SKIP COUNT PROGRAM [ARGUMENT...]
+// Begins when SKIP requests have been submitted, and a thread then submits BATCH or more by one
+// io_uring_enter(); ends when COUNT more have been submitted, lets the program run to its end, and says on standard error:
 // "steps=N requests=M status=0". Slow (some tens of thousands of steps per second), but it needs no
 // counter of the processor, which virtual machines often do not have, and no emulator, which may
 // not know that threads wait in io_uring. A repeated string instruction counts once for each
@@ -29,8 +29,13 @@ namespace {
 
 class Stepper {
  public:
-  Stepper(pid_t program, std::uint64_t batch, std::uint64_t count)
-      : program_{program}, batch_{batch}, count_{count} {
+  struct Stretch {
+    std::uint64_t batch = 0;
+    std::uint64_t skip = 0;
+    std::uint64_t count = 0;
+  };
+
+  Stepper(pid_t program, Stretch stretch) : program_{program}, stretch_{stretch} {
     int status = 0;
     if (waitpid(program, &status, __WALL) != program || !WIFSTOPPED(status)) die("wait");
     const long options =
@@ -78,11 +83,14 @@ class Stepper {
     }
   }
 
-  bool is_beginning(pid_t thread) const {
+  bool is_beginning(pid_t thread) {
     __ptrace_syscall_info info{};
-    return ptrace(PTRACE_GET_SYSCALL_INFO, thread, sizeof info, &info) > 0 &&
-           info.op == PTRACE_SYSCALL_INFO_ENTRY && info.entry.nr == SYS_io_uring_enter &&
-           info.entry.args[1] >= batch_;
+    if (ptrace(PTRACE_GET_SYSCALL_INFO, thread, sizeof info, &info) <= 0) return false;
+    if (info.op != PTRACE_SYSCALL_INFO_ENTRY || info.entry.nr != SYS_io_uring_enter) return false;
+    const std::uint64_t submitted = info.entry.args[1];
+    if (skipped_ >= stretch_.skip && submitted >= stretch_.batch) return true;
+    skipped_ += submitted;
+    return false;
   }
 
   void stepped(pid_t thread) {
@@ -93,7 +101,7 @@ class Stepper {
     if (registers.orig_rax != SYS_io_uring_enter) return;
     if (begun_) requests_ += registers.rsi;  // to_submit
     begun_ = true;
-    if (requests_ >= count_) phase_ = Phase::after;
+    if (requests_ >= stretch_.count) phase_ = Phase::after;
   }
 
   // A thread that was killed meanwhile is told of by waitpid().
@@ -107,8 +115,8 @@ class Stepper {
   static constexpr int kSystemCall = SIGTRAP | 0x80;
 
   pid_t program_;
-  std::uint64_t batch_;
-  std::uint64_t count_;
+  Stretch stretch_;
+  std::uint64_t skipped_ = 0;
   Phase phase_ = Phase::before;
   bool begun_ = false;  // the call that the first step goes through has ended
   std::uint64_t requests_ = 0;
@@ -120,8 +128,8 @@ class Stepper {
 }  // namespace
 
 int main(int argc, char** argv) {
-  if (argc < 4) {
-    std::fputs("usage: step_counter BATCH COUNT PROGRAM [ARGUMENT...]\n", stderr);
+  if (argc < 5) {
+    std::fputs("usage: step_counter BATCH SKIP COUNT PROGRAM [ARGUMENT...]\n", stderr);
     return 2;
   }
   const pid_t program = fork();
@@ -129,11 +137,13 @@ int main(int argc, char** argv) {
   if (program == 0) {
     if (ptrace(PTRACE_TRACEME, 0, nullptr, nullptr) != 0) die("ptrace");
     if (raise(SIGSTOP) != 0) die("raise");
-    execvp(argv[3], argv + 3);
-    die(argv[3]);
+    execvp(argv[4], argv + 4);
+    die(argv[4]);
   }
-  Stepper stepper{program, std::strtoull(argv[1], nullptr, 10),
-                  std::strtoull(argv[2], nullptr, 10)};
+  Stepper stepper{program,
+                  {.batch = std::strtoull(argv[1], nullptr, 10),
+                   .skip = std::strtoull(argv[2], nullptr, 10),
+                   .count = std::strtoull(argv[3], nullptr, 10)}};
   stepper.run();
   std::fprintf(stderr, "steps=%llu requests=%llu status=%d\n",
                static_cast<unsigned long long>(stepper.steps()),
