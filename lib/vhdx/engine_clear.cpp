@@ -52,7 +52,7 @@ Cleared Engine::clear_whole(const Piece& piece, TablePage& page, BatEntry entry,
   // nobody cares. Neither keeps an offset (FORMAT 43).
   const bool gone = kind == ClearKind::trim && !image_.has_parent;
   const auto state = gone ? PayloadState::not_present : PayloadState::zero;
-  put_entry(page, piece.index, BatEntry::make(state, FileOffset{}));
+  put_entry(page, piece.index, BatEntry::make(state, FileOffset{}), Order::any);
   return {.length = piece.length};
 }
 

@@ -120,7 +120,10 @@ class Engine final : public ImageLayer {
   bool is_hole(std::uint64_t page) const noexcept {
     return bat_holes_[page].load(std::memory_order_acquire);
   }
-  void put_entry(TablePage& page, std::uint64_t index, BatEntry entry) noexcept;
+  /// What must be durable before a change of the table is.
+  enum class Order : std::uint8_t { data_first, any };
+  void put_entry(TablePage& page, std::uint64_t index, BatEntry entry,
+                 Order order = Order::data_first) noexcept;
   void judge_bat_page(TablePage& page) noexcept;
   Status judge_entry(BatEntry entry, std::uint64_t index, bool claim) noexcept;
   void keep_bad_entry(TablePage& page, std::uint64_t index, const Error& error) noexcept;

@@ -83,7 +83,11 @@ Step<Extent> Engine::allocate(const Piece& piece, TablePage& page, BatEntry entr
     space_.free_avoided(*anchor, block_bytes(), journal_.open_group(), operations_.latest());
   }
   const auto state = partial ? PayloadState::partially_present : PayloadState::fully_present;
-  put_entry(page, piece.index, BatEntry::make(state, at));
+  // A block that read as zeros, on space that durably does: whichever of the data and the entry a
+  // power cut leaves without the other, each sector reads as before or after.
+  const bool durable_zeros = space_.taken_growth() <= journal_.durable_growths();
+  put_entry(page, piece.index, BatEntry::make(state, at),
+            durable_zeros && !partial ? Order::any : Order::data_first);
   ++present_blocks_;
   ++allocated_blocks_;
   return Extent{Extent::Kind::data, at + piece.offset, piece.length};

@@ -32,8 +32,9 @@ Step<TablePage*> Engine::bat_page_to_change(std::uint64_t index) noexcept {
   return zeros;
 }
 
-void Engine::put_entry(TablePage& page, std::uint64_t index, BatEntry entry) noexcept {
+void Engine::put_entry(TablePage& page, std::uint64_t index, BatEntry entry, Order order) noexcept {
   unsettle();
+  if (order == Order::data_first) journal_.require_data_first();
   const std::uint64_t word = index % kTablePageWords;
   const BatEntry before = entry_in(page, index);
   page.words[word].store(table_order(entry.raw), std::memory_order_release);
@@ -169,6 +170,7 @@ Engine::Bits Engine::bits_in_memory(const Piece& piece) noexcept {
 
 void Engine::change_bits(const Bits& bits, bool value) noexcept {
   unsettle();
+  journal_.require_data_first();
   if (!put_bits(bits.page->words, bits.first, bits.count, value)) return;
   constexpr std::uint64_t kSectorWords = kLogSectorBytes / sizeof(TableWord);
   const std::uint64_t last = (bits.first + bits.count - 1) / 64;

@@ -159,9 +159,9 @@ void Journal::enter_after_fence() noexcept {
     case Stage::log_fence:
       // The log's old contents must not match: a GUID that was never used (FORMAT 12).
       log_guid_ = host_.random_guid();
-      return enter_entry(Stage::log_entry);
+      return enter_entry(Stage::log_entry, true);
     case Stage::commit_fence:
-      return enter_entry(Stage::commit_entry);
+      return enter_entry(Stage::commit_entry, group_synced_);
     default:
       return enter_header(Stage::close_header, log_guid_change(Guid{}), true);
   }
@@ -196,10 +196,11 @@ void Journal::next_commit_stage() noexcept {
       return enter_sync(Stage::commit_sync);
     case Stage::commit_sync:
       synced();
+      group_synced_ = true;
       if (!group_.empty()) return enter_fence(Stage::commit_fence);
       break;
     case Stage::commit_entry:
-      if (entry_wraps_) return enter_sync(Stage::commit_entry_sync);
+      if (entry_needs_sync_) return enter_sync(Stage::commit_entry_sync);
       [[fallthrough]];
     case Stage::commit_entry_sync:
       if (stage_ == Stage::commit_entry_sync) synced();
@@ -255,8 +256,11 @@ void Journal::start_commit(bool relieve) noexcept {
     if (a.page->is_bitmap != b.page->is_bitmap) return a.page->is_bitmap;
     return a.at > b.at;
   });
+  group_synced_ = false;
+  const bool data_first = std::exchange(data_first_, false);
   if (group_needs_apply()) return enter_apply(Stage::commit_apply);
-  enter_sync(Stage::commit_sync);
+  if (data_first || group_.empty()) return enter_sync(Stage::commit_sync);
+  enter_fence(Stage::commit_fence);
 }
 
 void Journal::take_page(TablePage& page) noexcept {
@@ -333,11 +337,13 @@ void Journal::header_written() noexcept {
 void Journal::enter_sync(Stage stage) noexcept {
   enter(stage);
   bytes_at_sync_ = space_.file_bytes();
+  growths_at_sync_ = space_.growths();
   transfers_.emplace_back(IoCommand::Kind::sync, FileOffset{}, 0, "sync of the image");
 }
 
 void Journal::synced() noexcept {
   synced_bytes_ = bytes_at_sync_;
+  durable_growths_ = growths_at_sync_;
   in_place_synced_ = true;
 }
 
@@ -381,7 +387,8 @@ std::size_t Journal::copies_that_fit() const noexcept {
   return copies;
 }
 
-void Journal::enter_entry(Stage stage) noexcept {
+/// `alone`: what must be durable with it is so already.
+void Journal::enter_entry(Stage stage, bool alone) noexcept {
   enter(stage);
   entry_copies_ = copies_that_fit();
   std::vector<LogWrite> writes;
@@ -404,11 +411,11 @@ void Journal::enter_entry(Stage stage) noexcept {
   const std::size_t before_end =
       std::min(entry_.size(), static_cast<std::size_t>(log_sectors_ - write_sector_));
   // Around the end of the log it takes two writes: one sync for both, not one for each.
-  entry_wraps_ = before_end < entry_.size();
+  entry_needs_sync_ = !alone || before_end < entry_.size();
   const auto put = [&](std::uint64_t sector, std::span<std::byte> part) {
     if (part.empty()) return;
     transfers_.emplace_back(IoCommand::Kind::write, log_.at + sector * kLogSectorBytes,
-                            std::vector<iovec>{{part.data(), part.size()}}, !entry_wraps_,
+                            std::vector<iovec>{{part.data(), part.size()}}, !entry_needs_sync_,
                             "log entry (2.3.1): write");
   };
   put(write_sector_, bytes.first(before_end * kLogSectorBytes));

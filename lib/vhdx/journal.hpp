@@ -23,7 +23,8 @@ namespace openvhd::vhdx {
 
 /// Groups. Changes collect in table pages; commit() takes copies of the dirty sectors as one
 /// group, then makes them durable: sync (the data that they stand for, and what was written in
-/// place earlier), log entry, done. In place they are written later, before a following sync,
+/// place earlier), log entry, done. Where it does not matter which of data and entry is durable
+/// first, one sync behind both does. In place they are written later, before a following sync,
 /// when half of the log is in use. A log entry needs the ones before it from its tail on; the
 /// tail moves when those are in place and synced.
 ///
@@ -46,6 +47,13 @@ class Journal {
   /// makes it so.
   bool logging() const noexcept { return logging_; }
   Step<Ok> start_log() noexcept;
+
+  /// The data that a change in the open group stands for must be durable before the change is: what
+  /// its place held before is not what the disk held there (L09, D4).
+  void require_data_first() noexcept { data_first_ = true; }
+  /// Space::growths() when the last sync that has completed was issued: what has been grown or
+  /// zeroed until then is durably so.
+  std::uint64_t durable_growths() const noexcept { return durable_growths_; }
 
   /// The group that changes made now belong to.
   std::uint64_t open_group() const noexcept { return open_group_; }
@@ -116,7 +124,7 @@ class Journal {
   void enter_header(Stage stage, const HeaderChange& change, bool durable) noexcept;
   void enter_sync(Stage stage) noexcept;
   void enter_apply(Stage stage) noexcept;
-  void enter_entry(Stage stage) noexcept;
+  void enter_entry(Stage stage, bool alone) noexcept;
   void enter_after_fence() noexcept;
   void enter_resize() noexcept;
   bool at_fence() const noexcept;
@@ -168,13 +176,17 @@ class Journal {
   bool in_place_synced_ = true;              // nothing was written in place since a sync
 
   std::vector<Sector> entry_;
-  bool entry_wraps_ = false;
+  bool data_first_ = false;    // of the open group
+  bool group_synced_ = false;  // the one on its way: what it stands for is durable
+  bool entry_needs_sync_ = false;
   std::uint64_t sequence_ = 0;  // of the last entry
   std::uint64_t write_sector_ = 0;
   std::uint64_t tail_sector_ = 0;    // durable
   std::uint64_t entry_tail_ = 0;     // of the entry being written
   std::uint64_t synced_bytes_ = 0;   // the file is durably this long
   std::uint64_t bytes_at_sync_ = 0;  // its size when the sync on its way was issued
+  std::uint64_t durable_growths_ = 0;
+  std::uint64_t growths_at_sync_ = 0;
   std::uint64_t close_bytes_ = 0;
 };
 

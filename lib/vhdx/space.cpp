@@ -46,6 +46,7 @@ std::optional<SpaceRun> Space::take_fresh(std::uint64_t count) noexcept {
   }
   if (best == fresh_.end()) return std::nullopt;
   const SpaceRun taken{best->first, count};
+  taken_growth_ = best->growth;
   best->first += count;
   best->count -= count;
   if (best->count == 0) fresh_.erase(best);
@@ -119,7 +120,7 @@ void Space::grown() noexcept {
     if (!smallest_step_) step_ = std::min(2 * step_, kLastStep);
     smallest_step_ = false;
   }
-  add_fresh(growing_);
+  add_fresh({growing_, ++growths_});
 }
 
 void Space::not_grown(const Error& error) noexcept {
@@ -134,17 +135,14 @@ void Space::not_grown(const Error& error) noexcept {
   growth_error_count_ = growing_least_;
 }
 
-void Space::add_fresh(SpaceRun run) {
-  for (SpaceRun& other : fresh_) {
-    if (other.first + other.count == run.first) {
-      other.count += run.count;
-      return;
-    }
-    if (run.first + run.count == other.first) {
-      other.first = run.first;
-      other.count += run.count;
-      return;
-    }
+void Space::add_fresh(FreshRun run) {
+  for (FreshRun& other : fresh_) {
+    const bool behind = other.first + other.count == run.first;
+    if (!behind && run.first + run.count != other.first) continue;
+    if (!behind) other.first = run.first;
+    other.count += run.count;
+    other.growth = std::max(other.growth, run.growth);
+    return;
   }
   fresh_.push_back(run);
 }

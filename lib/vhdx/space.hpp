@@ -21,6 +21,10 @@ struct SpaceRun {
   std::uint64_t first = 0;
   std::uint64_t count = 0;
 };
+/// The same, and since which growth it reads as zeros.
+struct FreshRun : SpaceRun {
+  std::uint64_t growth = 0;
+};
 
 /// Space comes from, in this order: what is fresh (reserved or zeroed, and zeros), what nobody
 /// owns (zeroed first: it may hold another block's bytes), the end of the file (reserved in large
@@ -29,6 +33,11 @@ struct SpaceRun {
 class Space {
  public:
   Space(std::uint64_t file_bytes, std::span<const OwnedRange> fixed);
+
+  /// How often space was made that reads as zeros: grown or zeroed.
+  std::uint64_t growths() const noexcept { return growths_; }
+  /// Of what take() gave last: the value of growths() since which it reads as zeros.
+  std::uint64_t taken_growth() const noexcept { return taken_growth_; }
 
   /// Size of the file, as far as commands of this class have completed.
   std::uint64_t file_bytes() const noexcept { return file_bytes_; }
@@ -45,7 +54,9 @@ class Space {
   Step<FileOffset> take(std::uint64_t length, std::uint64_t most) noexcept;
 
   /// Takes back what take() gave, and nobody wrote to or named.
-  void give_back(FileOffset at, std::uint64_t length) { add_fresh({mib(at), length / kMiB}); }
+  void give_back(FileOffset at, std::uint64_t length) {
+    add_fresh({{mib(at), length / kMiB}, growths_});
+  }
 
   /// Gives up a range. It is used again once group `group` is durable and every operation up to
   /// `serial` has left.
@@ -80,7 +91,7 @@ class Space {
   std::optional<std::uint64_t> find_unowned(std::uint64_t count) noexcept;
   std::optional<std::uint64_t> search_unowned(std::uint64_t from, std::uint64_t count) noexcept;
   void add_freed(const Freed& freed);
-  void add_fresh(SpaceRun run);
+  void add_fresh(FreshRun run);
   SpaceRun growth_run(std::uint64_t count, std::uint64_t most) const noexcept;
   IoCommand start(Growth kind, SpaceRun run, std::uint64_t least) noexcept;
   void grown() noexcept;
@@ -89,7 +100,9 @@ class Space {
   std::uint64_t file_bytes_;
   SpaceMap owned_;    // also what is fresh, freed or unpunched
   SpaceMap avoided_;  // owned by nobody for certain, and not to be used
-  std::vector<SpaceRun> fresh_;
+  std::vector<FreshRun> fresh_;
+  std::uint64_t growths_ = 0;
+  std::uint64_t taken_growth_ = 0;
   std::deque<Freed> freed_;
   std::vector<SpaceRun> unpunched_;
   std::uint64_t search_from_ = 0;  // where the last unowned run was found

@@ -95,10 +95,11 @@ TEST(VhdxEngineCost, UnflushedAllocationsAreTheirPayloadAndLargeSteps) {
   EXPECT_LE(cost.reserves, 1000 * kBlockBytes / (256 * kMiB) + 4);
 }
 
-TEST(VhdxEngineCost, AFlushAfterEachIsTwoWaitsAndFewBytes) {
+TEST(VhdxEngineCost, AFlushAfterEachIsOneWaitOnSpaceThatIsDurableAndFewBytes) {
   const Cost cost = allocate(large_disk(1 << 20), 1000, 1);
   record(cost);
-  EXPECT_LE(cost.waits, 2000u);
+  // Two when the space is new to the medium, or half of the log goes in place.
+  EXPECT_LE(cost.waits, 1000u + cost.reserves + 20);
   // The payload, a sector of the table with its descriptor, and what goes in place at last.
   EXPECT_LE(cost.per_guest_byte(), 4.5);
 }

@@ -6,6 +6,7 @@
 #include <memory>
 #include <ostream>
 #include <random>
+#include <vector>
 
 #include "base/checked.hpp"
 #include "support/bytes.hpp"
@@ -153,6 +154,49 @@ TEST_P(VhdxEngineCrash, EveryCutLeavesOldOrNewInEverySector) {
   }
   RecordProperty("states", static_cast<int>(states));
   EXPECT_GT(states, 100u);
+}
+
+// Space that a block gave up is zeroed and used again within one flush: what it held must not come
+// to light when the table is durable and the zeros, or the data, are not.
+TEST(VhdxEngineReuse, ShowsNothingOfWhatTheSpaceHeldBefore) {
+  const EngineShape small{.virtual_size = 8 * kMiB, .block_size = kMiB};
+  const auto store = make_image(small);
+  {
+    OpenEngine image{store, small};
+    for (std::uint64_t block = 0; block < 4; ++block) {
+      ASSERT_TRUE(image.write(block * kMiB, filled(kMiB, 0xaa)));
+    }
+    ASSERT_TRUE(image.close());
+  }
+  const MemoryStore start{*store};
+  FileHistory history;
+  std::size_t freed = 0;
+  {
+    OpenEngine image{store, small, true, [&](std::unique_ptr<File> below) {
+                       return std::make_unique<RecordingFile>(std::move(below), history);
+                     }};
+    ASSERT_TRUE(image.clear(0, 4 * kMiB, ClearKind::trim));
+    ASSERT_TRUE(image.flush());
+    freed = history.size();
+    for (std::uint64_t block = 4; block < 8; ++block) {
+      ASSERT_TRUE(image.write(block * kMiB, filled(4096, 0x55)));
+      ASSERT_TRUE(image.flush());
+    }
+    ASSERT_TRUE(image.close());
+  }
+  for (std::uint64_t seed = 0; seed < 24; ++seed) {
+    std::mt19937_64 random{seed};
+    PowerCut power{start, history, bat_offset(small) + kMiB, small.sector_size};
+    for (std::size_t cut = freed; cut <= history.size(); ++cut) {
+      OpenEngine reader{power.after(cut, Survival::random, random), small, false};
+      for (std::uint64_t at = 4 * kMiB; at < 8 * kMiB; at += 64 * kKiB) {
+        std::vector<std::byte> bytes(4096);
+        ASSERT_TRUE(reader.read(at, bytes));
+        ASSERT_EQ(std::ranges::count(bytes, std::byte{0xaa}), 0)
+            << "at " << at << " after cut " << cut << " of " << history.size() << ", seed " << seed;
+      }
+    }
+  }
 }
 
 EngineShape shape(std::uint64_t size, std::uint64_t block, std::uint32_t sector, bool parent) {
