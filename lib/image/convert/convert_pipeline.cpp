@@ -184,20 +184,27 @@ void CopyPipeline::read_done(Slot& slot) noexcept {
   std::ranges::fill(slot.buffer.subspan(slot.head + valid), std::byte{0});
 }
 
+CopyPipeline::Slot* CopyPipeline::oldest_ready() noexcept {
+  Slot* oldest = nullptr;
+  for (Slot& slot : slots_) {
+    if (slot.state != State::ready) continue;
+    if (oldest == nullptr || slot.sequence < oldest->sequence) oldest = &slot;
+  }
+  return oldest;
+}
+
+/// In the order of the disk, as far as it was read in that order: hosts lay new files out better.
 bool CopyPipeline::write_ready() noexcept {
   bool moved = false;
-  const bool ordered = target_.traits().ordered;
-  for (bool found = true; found && writing_ < plan_.depth;) {
-    found = false;
-    for (Slot& slot : slots_) {
-      if (slot.state != State::ready || writing_ == plan_.depth) continue;
-      if (ordered && !failure_ && slot.sequence != next_write_) continue;
-      ++next_write_;
-      found = moved = true;
-      slot.state = State::writing;
-      ++writing_;
-      advance(slot);
-    }
+  while (writing_ < plan_.depth) {
+    Slot* const slot = oldest_ready();
+    if (slot == nullptr) break;
+    if (target_.traits().ordered && !failure_ && slot->sequence != next_write_) break;
+    ++next_write_;
+    moved = true;
+    slot->state = State::writing;
+    ++writing_;
+    advance(*slot);
   }
   return moved;
 }

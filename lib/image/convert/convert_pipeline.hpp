@@ -80,6 +80,7 @@ class CopyPipeline {
   void report() noexcept;
   void wait() noexcept;
   Slot* idle_slot() noexcept;
+  Slot* oldest_ready() noexcept;
 
   Endpoint& source_;
   Endpoint& target_;
