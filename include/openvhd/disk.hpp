@@ -66,6 +66,9 @@ struct OpenOptions {
   /// Transfers that are aligned avoid the page cache where the host file system allows.
   bool direct = false;
   DriverKind driver = DriverKind::automatic;
+  /// Most bytes of its tables and sector bitmaps that each file of the chain keeps in memory; about
+  /// 1 MiB is the least. What a flush still has to write may exceed it for a while.
+  std::uint64_t table_cache_bytes = std::uint64_t{64} << 20;
   /// Borrowed for the call; may be null.
   OpenReport* report = nullptr;
 };

@@ -125,7 +125,7 @@ Result<bool> climb(Climb& up, Format format, const CheckOptions& options, Host& 
   blame(options, parent_check.path);
   OVHD_CHECK(check_file(*found->file, format, options, parent_check));
   up.hosts.push_back({found->file.get(), std::move(found->place)});
-  auto parent = open_layer(format, std::move(found->file), false, host);
+  auto parent = open_layer(format, std::move(found->file), {}, host);
   const std::string parent_path = parent_check.path;
   FileCheck& child_check = report.files.back();
   if (parent) judge_link(child, *parent->layer, parent_path, child_check);
@@ -153,7 +153,7 @@ Status check_parents(std::unique_ptr<PosixFile> file, Format format, const Check
   Climb up;
   OVHD_TRY(ImagePlace place, place_of(*file));
   up.hosts.push_back({file.get(), std::move(place)});
-  auto leaf = open_layer(format, std::move(file), false, host);
+  auto leaf = open_layer(format, std::move(file), {}, host);
   if (!leaf) return Ok{};  // the leaf's own findings say why
   up.images.push_back(*std::move(leaf));
   while (up.images.back().layer->type() == DiskType::differencing) {

@@ -59,7 +59,8 @@ Status add_parent(Opening& opening, const OpenOptions& options, Host& host) {
   report_file(options, path);
   opening.hosts.push_back({found->file.get(), std::move(found->place)});
   const Format format = named_format(options.parents, index).value_or(chain.format);
-  auto opened = open_layer(format, std::move(found->file), false, host);
+  auto opened = open_layer(format, std::move(found->file),
+                           {.table_cache_bytes = options.table_cache_bytes}, host);
   if (!opened) return at_layer(opened.error(), index);
   if (const Status link = verify_link(child, *opened->layer, format == Format::raw); !link) {
     return at_layer(link.error(), index - 1);
@@ -126,9 +127,8 @@ Result<std::optional<Format>> probe(File& file) {
   return std::optional<Format>{};
 }
 
-Result<OpenedImage> open_layer(Format format, std::unique_ptr<File> file, bool writable,
-                               Host& host) {
-  const LayerOpenOptions options{.writable = writable};
+Result<OpenedImage> open_layer(Format format, std::unique_ptr<File> file,
+                               const LayerOpenOptions& options, Host& host) {
   switch (format) {
     case Format::raw:
       return open_raw(std::move(file), options);
@@ -179,9 +179,10 @@ Result<OpenedChain> open_chain(const std::string& path, const OpenOptions& optio
     }
     chain.format = *format;
   }
-  const bool writable = options.access == Access::read_write;
+  const LayerOpenOptions how{.writable = options.access == Access::read_write,
+                             .table_cache_bytes = options.table_cache_bytes};
   const PosixFile* leaf_file = file.get();
-  OVHD_TRY(OpenedImage leaf, open_layer(chain.format, std::move(file), writable, host));
+  OVHD_TRY(OpenedImage leaf, open_layer(chain.format, std::move(file), how, host));
   report_notes(options, path, *leaf.layer);
   chain.images.push_back(std::move(leaf));
   chain.paths.push_back(path);

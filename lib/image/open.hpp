@@ -31,8 +31,8 @@ Result<std::unique_ptr<PosixFile>> open_host_file(const std::string& path, Acces
 Result<std::optional<Format>> probe(File& file);
 
 /// Opens one file as `format`.
-Result<OpenedImage> open_layer(Format format, std::unique_ptr<File> file, bool writable,
-                               Host& host);
+Result<OpenedImage> open_layer(Format format, std::unique_ptr<File> file,
+                               const LayerOpenOptions& options, Host& host);
 
 /// The host files of a chain, as far up as it is open: what finding the next parent needs.
 struct HostFile {

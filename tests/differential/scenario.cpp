@@ -79,7 +79,8 @@ std::string Scenario::open() {
   OpenedChain chain;
   chain.format = shape_.format;
   for (std::size_t i = 0; i < stores_.size(); ++i) {
-    auto image = open_layer(shape_.format, file_on(stores_[i], i == 0), i == 0, host_);
+    auto image =
+        open_layer(shape_.format, file_on(stores_[i], i == 0), {.writable = i == 0}, host_);
     if (!image) return failed("open of layer " + std::to_string(i), image.error());
     chain.images.push_back(*std::move(image));
     chain.paths.push_back("layer " + std::to_string(i));

@@ -4,6 +4,7 @@
 #include <fstream>
 #include <openvhd/create.hpp>
 #include <openvhd/disk.hpp>
+#include <openvhd/queue.hpp>
 #include <string>
 #include <vector>
 
@@ -200,6 +201,29 @@ TEST_F(DiskTest, CreationRefusesContradictions) {
   EXPECT_EQ(refused("a.vhdx", {.type = DiskType::differencing}), Errc::invalid);
   EXPECT_EQ(refused("a.vhdx", {.type = DiskType::differencing, .parent = path("none.vhdx")}),
             Errc::not_found);
+}
+
+TEST_F(DiskTest, KeepsNoMoreOfTheTableThanItIsTold) {
+  constexpr std::uint64_t kPage = 8192 * kMiB;  // of the disk, behind 64 KiB of table
+  constexpr std::uint64_t kPages = 40;
+  const std::string file = made("wide.vhdx", {.virtual_size = kPages * kPage, .block_size = kMiB});
+  {
+    Disk disk = opened(file);
+    for (std::uint64_t i = 0; i < kPages; ++i)
+      ASSERT_TRUE(disk.write({i * kPage}, pattern(4096, i)));
+    ASSERT_TRUE(disk.close());
+  }
+  const auto reads = [&](std::uint64_t budget) {
+    auto disk = Disk::open(file, {.table_cache_bytes = budget});
+    EXPECT_TRUE(disk);
+    std::vector<std::byte> bytes(4096);
+    for (int round = 0; round < 3; ++round) {
+      for (std::uint64_t i = 0; i < kPages; ++i) EXPECT_TRUE(disk->read({i * kPage}, bytes));
+    }
+    return image_statistics(*disk).metadata_reads;
+  };
+  EXPECT_EQ(reads(std::uint64_t{64} << 20), kPages);
+  EXPECT_GE(reads(kMiB), 2 * kPages);
 }
 
 TEST_F(DiskTest, AnExistingFileIsReplacedOnlyWhenAsked) {

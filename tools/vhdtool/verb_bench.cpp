@@ -61,6 +61,10 @@ class Bench : public Verb {
                      flag_into(raw_));
     arguments.option({.name = "--cached", .help = "Goes through the page cache."},
                      flag_clears(open_.direct));
+    arguments.option({.name = "--table-cache",
+                      .value = "SIZE",
+                      .help = "Most memory for the tables of each file. 64M without it."},
+                     amount_into(open_.table_cache_bytes));
     declare_format(arguments, open_.format);
     declare_parents(arguments, open_.parents);
     declare_json(arguments, json_);

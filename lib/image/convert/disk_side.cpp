@@ -37,8 +37,8 @@ Result<DiskSide> open_export(const SideSpec& spec) {
 
 Result<std::unique_ptr<detail::DiskState>> disk_in(File& file, const std::string& name,
                                                    Format format, bool writable) {
-  OVHD_TRY(OpenedImage image,
-           open_layer(format, std::make_unique<BorrowedFile>(file), writable, system_host()));
+  OVHD_TRY(OpenedImage image, open_layer(format, std::make_unique<BorrowedFile>(file),
+                                         {.writable = writable}, system_host()));
   OpenedChain chain;
   chain.images.push_back(std::move(image));
   chain.paths.push_back(name);

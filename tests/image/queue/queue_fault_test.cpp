@@ -81,7 +81,7 @@ class QueueFaultTest : public test::DiskTest, public testing::WithParamInterface
     chain.format = GetParam();
     chain.paths = {file};
     auto image = open_layer(GetParam(), std::make_unique<SyncFile>(*std::move(host_file), control),
-                            true, system_host());
+                            {.writable = true}, system_host());
     EXPECT_TRUE(image);
     chain.images.push_back(*std::move(image));
     return std::make_shared<detail::DiskState>(std::move(chain), Access::read_write,
