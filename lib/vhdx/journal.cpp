@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <exception>
 #include <utility>
 
 #include "vhdx/engine_step.hpp"
@@ -259,7 +260,8 @@ void Journal::start_commit(bool relieve) noexcept {
   group_synced_ = false;
   const bool data_first = std::exchange(data_first_, false);
   if (group_needs_apply()) return enter_apply(Stage::commit_apply);
-  if (data_first || group_.empty()) return enter_sync(Stage::commit_sync);
+  // The tail moves only past what is synced in place: without that the log would fill up.
+  if (data_first || group_.empty() || !in_place_synced_) return enter_sync(Stage::commit_sync);
   enter_fence(Stage::commit_fence);
 }
 
@@ -382,6 +384,7 @@ std::uint64_t Journal::room_sectors() const noexcept {
 
 std::size_t Journal::copies_that_fit() const noexcept {
   const std::uint64_t room = room_sectors();
+  if (room < 2) std::terminate();  // half of the log is free, or has been made so
   std::uint64_t copies = std::min<std::uint64_t>(room - 1, group_.size() - group_logged_);
   while (descriptor_sectors(copies) + copies > room) --copies;
   return copies;

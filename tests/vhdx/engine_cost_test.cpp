@@ -110,6 +110,25 @@ TEST(VhdxEngineCost, AFlushAfterEvery32WritesAtMostThreeBytesForEachOfTheGuest) 
   EXPECT_LE(cost.per_guest_byte(), 3.0);
 }
 
+// Each group goes in place because its pages crowd the cache, and asks for no data first: the log
+// must be given back all the same.
+TEST(VhdxEngineCost, TrimsThatNobodyFlushesDoNotFillTheLog) {
+  constexpr std::uint64_t kPages = 10;
+  constexpr std::uint64_t kPage = 8192 * kMiB;
+  const EngineShape shape{.virtual_size = kPages * kPage, .table_cache_bytes = 0};
+  SimEngine sim{shape};
+  for (std::uint64_t round = 0; round < 40; ++round) {
+    for (std::uint64_t page = 0; page < kPages; ++page)
+      ASSERT_TRUE(sim->write(page * kPage + round * kMiB, filled(kWrite, 1)));
+  }
+  ASSERT_TRUE(sim->flush());
+  for (std::uint64_t round = 0; round < 40; ++round) {
+    for (std::uint64_t page = 0; page < kPages; ++page)
+      ASSERT_TRUE(sim->clear(page * kPage + round * kMiB, kMiB, ClearKind::trim));
+  }
+  ASSERT_TRUE(sim->close());
+}
+
 TEST(VhdxEngineCost, ALargerLogWritesLessInPlace) {
   const Cost small = allocate(large_disk(1 << 20), 4096, 32);
   const Cost large = allocate(large_disk(8 << 20), 4096, 32);
