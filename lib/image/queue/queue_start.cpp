@@ -198,6 +198,7 @@ bool QueueState::read_parts(IoRequest& caller, std::uint64_t length) noexcept {
     }
     for (const iovec& piece : buffers) std::memset(piece.iov_base, 0, piece.iov_len);
   }
+  if (request.pending != 0) request.pending |= Request::kInParts;
   return true;
 }
 

@@ -151,7 +151,7 @@ void QueueState::transferred_oddly(IoRequest& caller, std::int32_t result) noexc
   } else {
     request.left |= Request::kOdd;
   }
-  if (--request.pending != 0) return;
+  if ((--request.pending & ~Request::kInParts) != 0) return;
   if (request.kind == Job::Kind::write) leaf_->overwritten();
   slot_->end_transfer(request.side);
   if (request.left != 0) {

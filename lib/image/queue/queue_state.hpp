@@ -54,10 +54,11 @@ class QueueState final : public JobSink {
   struct Request {
     static constexpr std::size_t kPieces = 12;
     static constexpr std::uint32_t kOdd = std::uint32_t{1} << 31;  // other than expected
+    static constexpr std::uint8_t kInParts = 0x80;
     std::uint64_t start_ns;
     std::uint32_t left = 0;    // bytes that the ring has not moved yet, and kOdd
     std::uint16_t side;        // of Readers
-    std::uint8_t pending = 0;  // transfers in the ring
+    std::uint8_t pending = 0;  // transfers in the ring, and kInParts
     Job::Kind kind;
     IoRequest* next;  // of ready_
     union {

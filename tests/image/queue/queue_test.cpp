@@ -296,6 +296,25 @@ TEST_P(QueueTest, StatisticsAddUp) {
   EXPECT_EQ(image.commits, 1u);
 }
 
+TEST_P(QueueTest, ReadsInPartsAreCountedWhole) {
+  Disk disk = open_disk(new_vhdx());
+  Queue queue = open_queue(disk);
+  TestRequest request{4096};
+  // Two blocks that do not lie together, and one that is not there.
+  for (const std::uint64_t block : {2, 1}) {
+    ASSERT_TRUE(write_now(queue, block * kMiB, 1, request));
+    ASSERT_TRUE(write_now(queue, (block + 1) * kMiB - 4096, 1, request));
+  }
+  TestRequest across{8192};
+  ASSERT_TRUE(read_now(queue, 2 * kMiB - 4096, across));
+  EXPECT_EQ(queue.statistics().reads.bytes, 8192u);
+  ASSERT_TRUE(read_now(queue, kMiB - 4096, across));
+  EXPECT_EQ(queue.statistics().reads.bytes, 2 * 8192u);
+  ASSERT_TRUE(read_now(queue, 3 * kMiB - 4096, across));
+  EXPECT_EQ(queue.statistics().reads.bytes, 3 * 8192u);
+  EXPECT_EQ(queue.statistics().reads.requests, 3u);
+}
+
 TEST(LatencyHistogram, BucketsAreInOrderAndHoldTheirFloors) {
   std::size_t last = 0;
   for (std::uint64_t ns = 0; ns < 100'000; ++ns) {
