@@ -74,6 +74,8 @@ void SparseLayer::complete(std::uint64_t token, std::int32_t result) noexcept {
   switch (static_cast<TokenKind>(token >> 32)) {
     case TokenKind::table_page:
       table_.complete(index, result);
+      // A page may have shown that blocks of another share their place: nobody keeps that.
+      if (table_.damage()) shared_.terms.moves.fetch_add(1, std::memory_order_release);
       break;
     case TokenKind::bitmap:
       bitmaps_.complete(index, result);

@@ -101,6 +101,7 @@ Status Engine::judge_entry(BatEntry entry, std::uint64_t index, bool claim) noex
 
 void Engine::keep_bad_entry(TablePage& page, std::uint64_t index, const Error& error) noexcept {
   page.words[index % kTablePageWords].store(table_order(kBadEntry), std::memory_order_release);
+  shared_.terms.moves.fetch_add(1, std::memory_order_release);
   if (bad_entries_.size() < kMostBadEntries) bad_entries_.try_emplace(index, error);
   if (!damage_) damage_ = error;
   publish_state();
