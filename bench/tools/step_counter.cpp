@@ -1,11 +1,11 @@
 // Counts what a program executes in user space, all threads, by going through it step by step:
 //   step_counter BATCH SKIP COUNT PROGRAM [ARGUMENT...]
 // Begins when SKIP requests have been submitted, and a thread then submits BATCH or more by one
-// io_uring_enter(); ends when COUNT more have been submitted, lets the program run to its end, and says on standard error:
-// "steps=N requests=M status=0". Slow (some tens of thousands of steps per second), but it needs no
-// counter of the processor, which virtual machines often do not have, and no emulator, which may
-// not know that threads wait in io_uring. A repeated string instruction counts once for each
-// repetition, a system call as one. x86-64 only.
+// io_uring_enter(); ends when COUNT more have been submitted, lets the program run to its end, and
+// says on standard error: "steps=N requests=M status=0". Slow (some tens of thousands of steps per
+// second), but it needs no counter of the processor, which virtual machines often do not have, and
+// no emulator, which may not know that threads wait in io_uring. A repeated string instruction
+// counts once for each repetition, a system call as one. x86-64 only.
 #include <sys/ptrace.h>
 #include <sys/syscall.h>
 #include <sys/user.h>

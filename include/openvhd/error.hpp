@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <exception>
+#include <memory>
 #include <openvhd/types.hpp>
 #include <string>
 #include <string_view>
@@ -65,6 +66,7 @@ class [[nodiscard]] Result {
 };
 
 struct Ok {};
+
 /// A Status. Its copies are not trivial, so that it is handed to a function by its address: most
 /// say nothing but Ok, which then costs one byte.
 template <>
@@ -73,11 +75,11 @@ class [[nodiscard]] Result<Ok> {
   Result(Ok) noexcept {}
   Result(Error error) noexcept : error_{error}, ok_{false} {}
   Result(const Result& other) noexcept : ok_{other.ok_} {
-    if (!ok_) error_ = other.error_;
+    if (!ok_) std::construct_at(&error_, other.error_);
   }
   Result& operator=(const Result& other) noexcept {
     ok_ = other.ok_;
-    if (!ok_) error_ = other.error_;
+    if (!ok_) std::construct_at(&error_, other.error_);
     return *this;
   }
   ~Result() = default;

@@ -95,7 +95,7 @@ struct QueueStatistics {
 /// queues excepted.
 struct ImageStatistics {
   std::uint64_t syncs = 0;           ///< fdatasync calls.
-  std::uint64_t durable_writes = 0;  ///< RWF_DSYNC: log entries, headers, durable writes.
+  std::uint64_t durable_writes = 0;  ///< RWF_DSYNC: headers, log entries that no sync follows.
   std::uint64_t payload_bytes = 0;   ///< Read or written for requests.
   std::uint64_t metadata_reads = 0;
   std::uint64_t metadata_read_bytes = 0;
