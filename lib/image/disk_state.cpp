@@ -8,6 +8,7 @@
 #include "base/try.hpp"
 #include "image/queue/chain_finder.hpp"
 #include "image/queue/owner.hpp"
+#include "image/sector_split.hpp"
 #include "io/uring_driver.hpp"
 
 namespace openvhd::detail {
@@ -29,22 +30,6 @@ Chain chain_of(const OpenedChain& opened) {
   std::vector<Layer*> layers;
   for (const OpenedImage& image : opened.images) layers.push_back(image.layer.get());
   return Chain{std::move(layers), opened.complete};
-}
-
-/// A byte range as the part of a first sector, whole sectors, and the part of a last one.
-struct Split {
-  std::uint64_t head = 0;
-  std::uint64_t middle = 0;
-  std::uint64_t tail = 0;
-};
-
-Split split(VirtualOffset at, std::uint64_t length, std::uint64_t sector) {
-  Split out;
-  const std::uint64_t into = at.value % sector;
-  if (into != 0) out.head = std::min(length, sector - into);
-  out.middle = align_down(length - out.head, sector);
-  out.tail = length - out.head - out.middle;
-  return out;
 }
 
 }  // namespace
@@ -157,7 +142,7 @@ Status DiskState::write_sectors(VirtualOffset at, std::span<const std::byte> fro
 Status DiskState::read(VirtualOffset at, std::span<std::byte> into) noexcept {
   OVHD_CHECK(check_range(at, into.size(), false));
   const std::uint64_t sector = geometry().logical_sector_size;
-  const Split parts = split(at, into.size(), sector);
+  const SectorSplit parts = split_at_sectors(at, into.size(), sector);
   alignas(kLargestSector) std::array<std::byte, kLargestSector> bounce;
   const auto whole = std::span{bounce}.first(sector);
   if (parts.head != 0) {
@@ -187,7 +172,7 @@ Status DiskState::patch_sector(VirtualOffset at, std::span<const std::byte> from
 
 Status DiskState::write(VirtualOffset at, std::span<const std::byte> from) noexcept {
   OVHD_CHECK(check_range(at, from.size(), true));
-  const Split parts = split(at, from.size(), geometry().logical_sector_size);
+  const SectorSplit parts = split_at_sectors(at, from.size(), geometry().logical_sector_size);
   if (parts.head != 0) OVHD_CHECK(patch_sector(at, from.first(parts.head)));
   if (parts.middle != 0) {
     OVHD_CHECK(write_sectors(at + parts.head, from.subspan(parts.head, parts.middle)));
@@ -201,7 +186,7 @@ Status DiskState::write(VirtualOffset at, std::span<const std::byte> from) noexc
 Status DiskState::clear(VirtualOffset at, std::uint64_t length, ClearKind kind) noexcept {
   OVHD_CHECK(check_range(at, length, true));
   constexpr std::array<std::byte, kLargestSector> kZeros{};
-  const Split parts = split(at, length, geometry().logical_sector_size);
+  const SectorSplit parts = split_at_sectors(at, length, geometry().logical_sector_size);
   if (parts.head != 0) OVHD_CHECK(patch_sector(at, std::span{kZeros}.first(parts.head)));
   if (parts.middle != 0) {
     Job job{.kind = kind == ClearKind::trim ? Job::Kind::trim : Job::Kind::zero,

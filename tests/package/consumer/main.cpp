@@ -1,5 +1,6 @@
 // A program of somebody else's: it sees the public headers and the library, nothing more. It
 // makes a disk, uses it, and needs every public function to link.
+
 #include <array>
 #include <cstddef>
 #include <cstdio>
@@ -9,6 +10,7 @@
 #include <openvhd/disk.hpp>
 #include <openvhd/dump.hpp>
 #include <openvhd/error.hpp>
+#include <openvhd/parallel_disk.hpp>
 #include <openvhd/types.hpp>
 #include <string>
 #include <tuple>
@@ -16,6 +18,7 @@
 namespace {
 
 using openvhd::Disk;
+using openvhd::ParallelDisk;
 
 /// Their addresses: the linker must find them all, whether main() calls them or not.
 const auto every_function = std::tuple{
@@ -33,6 +36,21 @@ const auto every_function = std::tuple{
     &Disk::close,
     &Disk::map,
     &Disk::info,
+    &ParallelDisk::open,
+    &ParallelDisk::geometry,
+    &ParallelDisk::format,
+    &ParallelDisk::type,
+    &ParallelDisk::writable,
+    &ParallelDisk::files,
+    &ParallelDisk::read,
+    &ParallelDisk::write,
+    &ParallelDisk::zero,
+    &ParallelDisk::trim,
+    &ParallelDisk::flush,
+    &ParallelDisk::map,
+    &ParallelDisk::info,
+    &ParallelDisk::open_queue,
+    &ParallelDisk::close,
     &openvhd::FileCheck::clean,
     &openvhd::CheckReport::clean,
     &openvhd::CheckReport::worst,

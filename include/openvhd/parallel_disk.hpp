@@ -1,0 +1,79 @@
+/// A disk that many threads use at once, with calls that block.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <openvhd/disk.hpp>
+#include <openvhd/disk_info.hpp>
+#include <openvhd/error.hpp>
+#include <openvhd/queue.hpp>
+#include <openvhd/types.hpp>
+#include <span>
+#include <string>
+#include <vector>
+
+namespace openvhd {
+
+namespace detail {
+class ParallelState;
+}
+
+/// What a server or a file system needs: any number of threads call it side by side, each blocks
+/// until its own request is done. A thread that calls gets a queue of its own (Queue) until it
+/// ends, so that mapped requests of different threads share nothing; threads beyond kMostQueues
+/// take turns on the Disk.
+///
+/// Byte ranges need no alignment. Calls that overlap take effect in any order, and a write in parts
+/// of a sector never brings back what another call has just written beside it; requests in queues
+/// of open_queue() know nothing of that. Errors of all calls: those of Disk. Thread: any, but for
+/// close(), moves and the destructor: no other call is under way. Not across fork().
+class ParallelDisk {
+ public:
+  /// Threads that have a queue of their own at once; open_queue() gets what is left of 64.
+  static constexpr std::size_t kMostQueues = 48;
+
+  /// As Disk::open(). No thread runs and no ring exists before the first read, write, zero, trim or
+  /// flush: until then a process may fork and go on in the child.
+  static Result<ParallelDisk> open(const std::string& path, const OpenOptions& options);
+
+  ParallelDisk(ParallelDisk&&) noexcept;
+  ParallelDisk& operator=(ParallelDisk&&) noexcept;
+  /// Closes without reporting: call close() to know.
+  ~ParallelDisk();
+
+  const Geometry& geometry() const noexcept;
+  Format format() const noexcept;
+  DiskType type() const noexcept;
+  bool writable() const noexcept;
+  /// Paths by layer, the leaf first.
+  const std::vector<std::string>& files() const noexcept;
+
+  Status read(VirtualOffset at, std::span<std::byte> into) noexcept;
+  /// `durable`: on stable storage when this returns Ok (RELIABILITY D3), whatever else is not.
+  Status write(VirtualOffset at, std::span<const std::byte> from, bool durable) noexcept;
+  /// The range reads as zeros; blocks that it covers whole give their space back.
+  Status zero(VirtualOffset at, std::uint64_t length, bool durable) noexcept;
+  /// The range is no longer needed and reads as zeros; space goes back to the host.
+  Status trim(VirtualOffset at, std::uint64_t length, bool durable) noexcept;
+  /// What completed before, on any thread, survives a power cut (RELIABILITY D2).
+  Status flush() noexcept;
+
+  /// As Disk::map(): whole sectors.
+  Result<MapEntry> map(VirtualOffset at, std::uint64_t length) noexcept;
+  /// As Disk::info().
+  Result<DiskInfo> info(bool count_blocks) noexcept;
+
+  /// A queue on the same disk, for the calling thread. As Queue::open().
+  Result<Queue> open_queue(const QueueOptions& options) noexcept;
+
+  /// Flushes, empties the log and releases locks. Errors also: busy while queues of open_queue()
+  /// are open, and then nothing was done.
+  Status close() noexcept;
+
+ private:
+  explicit ParallelDisk(std::shared_ptr<detail::ParallelState> state) noexcept;
+  std::shared_ptr<detail::ParallelState> state_;
+};
+
+}  // namespace openvhd
