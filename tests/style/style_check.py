@@ -27,10 +27,14 @@ ROOMS = {
     "vhdx": ("base", "io"),
     "vhd": ("base", "io"),
     "image": ("base", "io", "vhdx", "vhd"),
+    "c": ("base",),
 }
 # What only lib/io may include, and the file that owns a descriptor: the host file seam.
 SYSTEM = re.compile(
     r"^\s*#\s*include\s*<(fcntl\.h|unistd\.h|liburing\.h|sys/(?!types\.h|uio\.h).*)>")
+# What public headers include: of the standard library, POSIX and ours.
+CPP_INCLUDE = r"<(openvhd/[a-z0-9_]+\.hpp|[a-z_]+|sys/uio\.h)>"
+C_INCLUDE = r"<(openvhd/[a-z0-9_]+\.h|[a-z]+\.h|sys/uio\.h)>"
 SEAM = ("lib/io/", "lib/base/fd.hpp")
 
 
@@ -75,7 +79,7 @@ def check_text(root, paths):
 
 def check_headers(root, paths):
     """Public headers are installed, guarded, and need nobody else's headers or macros."""
-    listed = re.findall(r"\$\{PROJECT_SOURCE_DIR\}/(include/openvhd/\S+\.hpp)",
+    listed = re.findall(r"\$\{PROJECT_SOURCE_DIR\}/(include/openvhd/\S+\.hp?p?)",
                         "\n".join(lines_of(root, "lib/CMakeLists.txt")))
     public = [path for path in paths if path.startswith("include/")]
     for path in public:
@@ -85,11 +89,11 @@ def check_headers(root, paths):
             if re.match(r"\s*#\s*define\b", line):
                 yield path, number, "a macro in a public header"
             include = re.match(r"\s*#\s*include\s*(\S+)", line)
-            if include and not re.fullmatch(r"<(openvhd/[a-z0-9_]+\.hpp|[a-z_]+|sys/uio\.h)>",
+            if include and not re.fullmatch(C_INCLUDE if path.endswith(".h") else CPP_INCLUDE,
                                             include[1]):
                 yield path, number, f"{include[1]} in a public header"
     for path in paths:
-        if path.endswith(".hpp") and not any(
+        if path.endswith((".hpp", ".h")) and not any(
                 line == "#pragma once" for line in lines_of(root, path)):
             yield path, 1, "no #pragma once"
 

@@ -1,5 +1,6 @@
 // A program of somebody else's: it sees the public headers and the library, nothing more. It
 // makes a disk, uses it, and needs every public function to link.
+#include <openvhd/openvhd.h>
 
 #include <array>
 #include <cstddef>
@@ -97,7 +98,7 @@ int use_a_disk(const std::string& path) {
 }  // namespace
 
 int main() {
-  if (std::get<0>(every_function) == nullptr) return 1;
+  if (std::get<0>(every_function) == nullptr || ovhd_version() == nullptr) return 1;
   for (const char* path : {"consumer.vhdx", "consumer.vhd"}) {
     const int result = use_a_disk(path);
     std::remove(path);
