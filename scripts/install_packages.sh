@@ -9,12 +9,13 @@ build_packages=(
   ca-certificates g++ cmake ninja-build pkg-config ccache
   liburing-dev libnbd-dev
   libcli11-dev libfmt-dev nlohmann-json3-dev
+  nbdkit nbdkit-plugin-dev
   e2fsprogs
 )
 test_packages=(
   libgtest-dev libbenchmark-dev python3 git strace zstd
   clang-19 libclang-rt-19-dev clang-tidy-19 clang-format-19
-  qemu-utils p7zip-full libvhdi-utils nbdkit man-db
+  qemu-utils p7zip-full libvhdi-utils libnbd-bin man-db
 )
 bench_packages=(xfsprogs fio valgrind linux-perf util-linux)
 

@@ -68,20 +68,26 @@ ExitCode Console::fail(const Failure& failure) {
 }
 
 ExitCode Console::usage(const std::string& problem) {
+  return fail(problem, "usage", ExitCode::usage);
+}
+
+ExitCode Console::fail(const std::string& problem, const char* code, ExitCode exit) {
   if (json_) {
-    print_json(Json{{"schema", kJsonSchema},
-                    {"error",
-                     {{"code", "usage"},
-                      {"exit_code", static_cast<int>(ExitCode::usage)},
-                      {"message", problem}}}});
+    print_json(Json{
+        {"schema", kJsonSchema},
+        {"error", {{"code", code}, {"exit_code", static_cast<int>(exit)}, {"message", problem}}}});
   }
   error_line(printable(problem));
-  return ExitCode::usage;
+  return exit;
+}
+
+void Console::flush() noexcept {
+  errno = 0;
+  if (std::fflush(out_) != 0 && failed_ == 0) failed_ = errno != 0 ? errno : EIO;
 }
 
 ExitCode Console::finish(ExitCode code) noexcept {
-  errno = 0;
-  if (std::fflush(out_) != 0 && failed_ == 0) failed_ = errno != 0 ? errno : EIO;
+  flush();
   if (failed_ == 0) return code;
   // A signal while the reader made us wait.
   if (failed_ == EINTR) return ExitCode::cancelled;

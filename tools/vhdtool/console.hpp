@@ -47,8 +47,12 @@ class Console {
   /// One line on standard error, and the exit code that goes with it.
   ExitCode fail(const Failure& failure);
   ExitCode usage(const std::string& problem);
+  /// Of something else than an image: another program, a mount. `code` is the one in the JSON.
+  ExitCode fail(const std::string& problem, const char* code, ExitCode exit);
   void error_line(const std::string& text);
 
+  /// Writes out what is buffered: somebody waits for it while the work goes on.
+  void flush() noexcept;
   /// Writes out what is buffered; `code`, or ExitCode::io where a report did not get through.
   ExitCode finish(ExitCode code) noexcept;
 
