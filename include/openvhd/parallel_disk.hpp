@@ -20,9 +20,9 @@ class ParallelState;
 }
 
 /// What a server or a file system needs: any number of threads call it side by side, each blocks
-/// until its own request is done. A thread that calls gets a queue of its own (Queue) until it
-/// ends, so that mapped requests of different threads share nothing; threads beyond kMostQueues
-/// take turns on the Disk.
+/// until its own request is done. Mapped bytes move in the thread that calls, without a lock, in
+/// one system call; the rest is done by the image's owner, as for a Queue. Threads beyond
+/// kMostDoors take turns.
 ///
 /// Byte ranges need no alignment. Calls that overlap take effect in any order, and a write in parts
 /// of a sector never brings back what another call has just written beside it; requests in queues
@@ -30,11 +30,12 @@ class ParallelState;
 /// close(), moves and the destructor: no other call is under way. Not across fork().
 class ParallelDisk {
  public:
-  /// Threads that have a queue of their own at once; open_queue() gets what is left of 64.
-  static constexpr std::size_t kMostQueues = 48;
+  /// Threads with a door of their own at once, from their first call until they end; open_queue()
+  /// gets what is left of 64.
+  static constexpr std::size_t kMostDoors = 48;
 
-  /// As Disk::open(). No thread runs and no ring exists before the first read, write, zero, trim or
-  /// flush: until then a process may fork and go on in the child.
+  /// As Disk::open(). No thread runs before the first read, write, zero, trim or flush: until then
+  /// a process may fork and go on in the child.
   static Result<ParallelDisk> open(const std::string& path, const OpenOptions& options);
 
   ParallelDisk(ParallelDisk&&) noexcept;

@@ -115,8 +115,8 @@ TEST_P(ParallelDiskTest, WritesInPartsOfOneSectorLoseNothing) {
   EXPECT_TRUE(reads_as(disk, 0, 1024 + 4096, kRounds));
 }
 
-TEST_P(ParallelDiskTest, MoreThreadsThanQueuesAreServed) {
-  constexpr unsigned kThreads = ParallelDisk::kMostQueues + 12;
+TEST_P(ParallelDiskTest, MoreThreadsThanDoorsAreServed) {
+  constexpr unsigned kThreads = ParallelDisk::kMostDoors + 12;
   const std::string file = new_vhdx(kThreads * kMiB);
   ParallelDisk disk = open_disk(file);
   std::atomic<unsigned> failures = 0;

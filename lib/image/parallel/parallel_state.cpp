@@ -13,29 +13,26 @@ namespace openvhd::detail {
 namespace {
 
 constexpr std::size_t kLargestSector = 4096;
-// A queue takes less than 2 GiB in one request.
-constexpr std::uint64_t kLongestTransfer = kGiB;
-constexpr std::uint32_t kDepth = 1;
 
 using Sector = std::array<std::byte, kLargestSector>;
 
-/// The queues of one thread. Queues that are gone leave entries that nothing leads to, since
+/// The doors of one thread. Doors that are gone leave entries that nothing leads to, since
 /// numbers are never used again; the next new entry sweeps those of disks that are gone away.
-class ThreadQueues {
+class ThreadDoors {
  public:
-  ThreadQueues() = default;
-  ThreadQueues(const ThreadQueues&) = delete;
-  ThreadQueues& operator=(const ThreadQueues&) = delete;
-  ~ThreadQueues() {
+  ThreadDoors() = default;
+  ThreadDoors(const ThreadDoors&) = delete;
+  ThreadDoors& operator=(const ThreadDoors&) = delete;
+  ~ThreadDoors() {
     for (const Entry& entry : entries_) {
       const auto disk = entry.disk.lock();
-      if (disk && entry.queue != nullptr) disk->retire(entry.number, *entry.queue);
+      if (disk && entry.door != nullptr) disk->retire(entry.number, *entry.door);
     }
   }
 
   struct Entry {
     std::uint64_t number = 0;
-    Queue* queue = nullptr;  // null: there are too many
+    Door* door = nullptr;  // null: there are too many
     std::weak_ptr<ParallelState> disk{};
   };
 
@@ -54,17 +51,12 @@ class ThreadQueues {
   std::vector<Entry> entries_;
 };
 
-thread_local ThreadQueues thread_queues;
+thread_local ThreadDoors thread_doors;
 
 std::uint64_t next_number() noexcept {
   static constinit std::atomic<std::uint64_t> last{0};
   return last.fetch_add(1, std::memory_order_relaxed) + 1;
 }
-
-struct WaitedFor : IoRequest {
-  Status status{Ok{}};
-  bool over = false;
-};
 
 }  // namespace
 
@@ -77,78 +69,46 @@ Result<std::shared_ptr<ParallelState>> ParallelState::open(const std::string& pa
   return std::make_shared<ParallelState>(Key{}, std::move(disk));
 }
 
-Queue* ParallelState::my_queue() noexcept {
-  if (const auto* known = thread_queues.find(number_)) return known->queue;
-  Queue* const queue = add_queue();
-  thread_queues.add({.number = number_, .queue = queue, .disk = weak_from_this()});
-  return queue;
+Door* ParallelState::my_door() noexcept {
+  if (const auto* known = thread_doors.find(number_)) return known->door;
+  Door* const door = add_door();
+  thread_doors.add({.number = number_, .door = door, .disk = weak_from_this()});
+  return door;
 }
 
-Queue* ParallelState::add_queue() noexcept {
+Door* ParallelState::add_door() noexcept {
   const std::scoped_lock lock{mutex_};
-  if (queues_.size() >= ParallelDisk::kMostQueues) return nullptr;
-  auto queue = Queue::open(disk_, {.depth = kDepth});
-  // Whatever stands in its way (a limit on descriptors or memory): the Disk answers, too.
-  if (!queue) return nullptr;
-  queues_.push_back(std::make_unique<Queue>(*std::move(queue)));
-  return queues_.back().get();
+  if (doors_.size() >= ParallelDisk::kMostDoors) return nullptr;
+  auto door = Door::open(DiskState::shared(disk_));
+  // Whatever stands in its way: the Disk answers, too.
+  if (!door) return nullptr;
+  doors_.push_back(*std::move(door));
+  return doors_.back().get();
 }
 
-void ParallelState::retire(std::uint64_t number, const Queue& queue) noexcept {
+void ParallelState::retire(std::uint64_t number, const Door& door) noexcept {
   const std::scoped_lock lock{mutex_};
   if (number != number_) return;
-  std::erase_if(queues_, [&](const auto& one) { return one.get() == &queue; });
+  std::erase_if(doors_, [&](const auto& one) { return one.get() == &door; });
 }
 
 Status ParallelState::run(const Call& call) noexcept {
-  Queue* const queue = my_queue();
-  if (queue == nullptr) return run_in_turn(call);
-  if (call.bytes == nullptr) return run_in_queue(*queue, call);
-  for (std::uint64_t done = 0; done < call.length;) {
-    Call part = call;
-    part.at = call.at + done;
-    part.bytes = call.bytes + done;
-    part.length = std::min(call.length - done, kLongestTransfer);
-    OVHD_CHECK(run_in_queue(*queue, part));
-    done += part.length;
-  }
-  return Ok{};
-}
-
-Status ParallelState::run_in_queue(Queue& queue, const Call& call) noexcept {
-  const iovec buffer{call.bytes, call.bytes != nullptr ? call.length : 0};
-  WaitedFor request;
-  request.at = call.at;
-  request.durable = call.durable;
-  request.done = [](IoRequest& done, Status status) noexcept {
-    auto& waited_for = static_cast<WaitedFor&>(done);
-    waited_for.status = std::move(status);
-    waited_for.over = true;
-  };
-  if (call.bytes != nullptr) {
-    request.buffers = {&buffer, 1};
-  } else {
-    request.length = call.length;
-  }
+  Door* const door = my_door();
+  if (door == nullptr) return run_in_turn(call);
+  const std::span bytes{call.bytes, call.length};
   switch (call.kind) {
     case Kind::read:
-      OVHD_CHECK(queue.read(request));
-      break;
+      return door->read(call.at, bytes);
     case Kind::write:
-      OVHD_CHECK(queue.write(request));
-      break;
+      return door->write(call.at, bytes, call.durable);
     case Kind::zero:
-      OVHD_CHECK(queue.write_zeroes(request));
-      break;
+      return door->change(Job::Kind::zero, call.at, call.length, call.durable);
     case Kind::trim:
-      OVHD_CHECK(queue.trim(request));
-      break;
+      return door->change(Job::Kind::trim, call.at, call.length, call.durable);
     case Kind::flush:
-      OVHD_CHECK(queue.flush(request));
       break;
   }
-  while (!request.over) queue.wait();
-  return request.status;
+  return door->change(Job::Kind::flush, {}, 0, false);
 }
 
 Status ParallelState::run_in_turn(const Call& call) noexcept {
@@ -289,7 +249,7 @@ Result<Queue> ParallelState::open_queue(const QueueOptions& options) noexcept {
 
 Status ParallelState::close() noexcept {
   const std::scoped_lock lock{mutex_};
-  queues_.clear();
+  doors_.clear();
   number_ = next_number();
   return disk_.close();
 }

@@ -7,6 +7,7 @@
 #include <openvhd/parallel_disk.hpp>
 #include <vector>
 
+#include "image/parallel/door.hpp"
 #include "image/parallel/range_gate.hpp"
 
 namespace openvhd::detail {
@@ -31,8 +32,8 @@ class ParallelState : public std::enable_shared_from_this<ParallelState> {
   Result<Queue> open_queue(const QueueOptions& options) noexcept;
   Status close() noexcept;
 
-  /// The calling thread ends; `queue` is its own, from when this state had that number.
-  void retire(std::uint64_t number, const Queue& queue) noexcept;
+  /// The calling thread ends; `door` is its own, from when this state had that number.
+  void retire(std::uint64_t number, const Door& door) noexcept;
 
  private:
   enum class Kind : std::uint8_t { read, write, zero, trim, flush };
@@ -45,11 +46,10 @@ class ParallelState : public std::enable_shared_from_this<ParallelState> {
     bool durable = false;
   };
 
-  /// The calling thread's queue, made when it first calls; null where there are too many.
-  Queue* my_queue() noexcept;
-  Queue* add_queue() noexcept;
+  /// The calling thread's door, made when it first calls; null where there are too many.
+  Door* my_door() noexcept;
+  Door* add_door() noexcept;
   Status run(const Call& call) noexcept;
-  Status run_in_queue(Queue& queue, const Call& call) noexcept;
   Status run_in_turn(const Call& call) noexcept;
   Status check_range(VirtualOffset at, std::uint64_t length) const noexcept;
   RangeGate::Passage passage(VirtualOffset at, std::uint64_t length) const noexcept;
@@ -58,10 +58,10 @@ class ParallelState : public std::enable_shared_from_this<ParallelState> {
   Status patch(const Call& part) noexcept;
 
   Disk disk_;
-  /// By which threads know their queues here; another one once these are gone.
+  /// By which threads know their doors here; another one once these are gone.
   std::uint64_t number_;
   std::mutex mutex_;  // of the Disk's own calls, and of what follows
-  std::vector<std::unique_ptr<Queue>> queues_;
+  std::vector<std::unique_ptr<Door>> doors_;
   RangeGate gate_;
 };
 
