@@ -9,7 +9,7 @@ build_packages=(
   ca-certificates g++ cmake ninja-build pkg-config ccache
   liburing-dev libnbd-dev
   libcli11-dev libfmt-dev nlohmann-json3-dev
-  nbdkit nbdkit-plugin-dev
+  nbdkit nbdkit-plugin-dev libfuse3-dev fuse3
   e2fsprogs
 )
 test_packages=(

@@ -212,10 +212,11 @@ class Serve(NbdCase):
     def test_a_killed_server_leaves_what_was_flushed_and_a_sound_image(self):
         path = self.create("a.vhdx", 64 * MIB, "--block-size", "1M")
         server = self.serve(path)
-        self.run_client("qemu-io", "-f", "raw", server.uri(), "-c", "write -P 7 0 3M", "-c", "flush",
-                        "-c", "write -f -P 8 8M 4K")
-        client = subprocess.Popen(["qemu-io", "-f", "raw", server.uri(), "-c", "write -P 9 16M 40M"],
-                                  stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        self.run_client("qemu-io", "-f", "raw", server.uri(), "-c", "write -P 7 0 3M",
+                        "-c", "flush", "-c", "write -f -P 8 8M 4K")
+        client = subprocess.Popen(
+            ["qemu-io", "-f", "raw", server.uri(), "-c", "write -P 9 16M 40M"],
+            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         time.sleep(0.05)
         server.kill()
         client.wait(timeout=TIMEOUT)

@@ -61,6 +61,10 @@ void Arguments::positional(ArgumentText text, Binding binding) {
                   .required = true});
 }
 
+void Arguments::optional_positional(ArgumentText text, Binding binding) {
+  all_.push_back({.text = std::move(text), .binding = std::move(binding), .positional = true});
+}
+
 void Arguments::option(ArgumentText text, Binding binding) {
   all_.push_back({.text = std::move(text), .binding = std::move(binding)});
 }

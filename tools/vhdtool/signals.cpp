@@ -30,6 +30,12 @@ void catch_interrupts() noexcept {
   for (const int signal : {SIGINT, SIGTERM}) ::sigaction(signal, &action, nullptr);
 }
 
+void leave_interrupts_to_others() noexcept {
+  struct sigaction action{};
+  action.sa_handler = SIG_DFL;
+  for (const int signal : {SIGINT, SIGTERM}) ::sigaction(signal, &action, nullptr);
+}
+
 bool interrupted() noexcept { return asked_to_stop.load(std::memory_order_relaxed); }
 
 void survive_size_limits() noexcept { ignore(SIGXFSZ); }

@@ -44,6 +44,8 @@ std::unique_ptr<Verb> dump_verb();
 std::unique_ptr<Verb> replay_verb();
 std::unique_ptr<Verb> io_verb();
 std::unique_ptr<Verb> bench_verb();
+std::unique_ptr<Verb> mount_verb();
+std::unique_ptr<Verb> umount_verb();
 std::unique_ptr<Verb> serve_verb();
 
 /// In the order in which the manual lists them.

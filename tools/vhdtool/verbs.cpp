@@ -14,6 +14,8 @@ std::vector<std::unique_ptr<Verb>> all_verbs() {
   verbs.push_back(replay_verb());
   verbs.push_back(io_verb());
   verbs.push_back(bench_verb());
+  verbs.push_back(mount_verb());
+  verbs.push_back(umount_verb());
   verbs.push_back(serve_verb());
   return verbs;
 }
