@@ -12,10 +12,11 @@ import shutil
 import signal
 import sys
 
-from suites import convert, queue
+from suites import convert, doors, queue
 from suites.common import first_line
 
-SUITES = {"queue": (queue.PARTS, queue.Queue), "convert": (convert.PARTS, convert.Convert)}
+SUITES = {"queue": (queue.PARTS, queue.Queue), "convert": (convert.PARTS, convert.Convert),
+          "doors": (doors.PARTS, doors.Doors)}
 
 
 def parse():

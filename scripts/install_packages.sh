@@ -15,10 +15,10 @@ build_packages=(
 test_packages=(
   libgtest-dev libbenchmark-dev python3 git strace zstd
   clang-19 libclang-rt-19-dev clang-tidy-19 clang-format-19
-  qemu-utils p7zip-full libvhdi-utils libnbd-bin man-db
+  qemu-utils p7zip-full libvhdi-utils libnbd-bin fio fdisk mount man-db
   python3-pytest python3-setuptools python3-wheel
 )
-bench_packages=(xfsprogs fio valgrind linux-perf util-linux)
+bench_packages=(xfsprogs valgrind linux-perf util-linux qemu-system-common)
 
 case ${1:-} in
   build) wanted=("${build_packages[@]}") ;;

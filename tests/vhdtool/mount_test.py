@@ -73,6 +73,10 @@ class MountCase(Case):
     def umount(self, code=OK):
         return self.run_tool("umount", self.point, code=code)
 
+    def partition(self, file, script, *options):
+        subprocess.run(["sfdisk", "-q", *options, file], input=script.encode(), check=True,
+                       stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, timeout=60)
+
     def program(self, *words, code=0):
         done = subprocess.run(list(map(str, words)), stdout=subprocess.PIPE,
                               stderr=subprocess.STDOUT, timeout=TIMEOUT, check=False)
@@ -124,7 +128,8 @@ class File(MountCase):
                              b"\1" * (MIB // 2) + bytes(2 * MIB) + b"\1" * (MIB // 2))
             self.assertEqual(seek(8 * MIB, os.SEEK_HOLE), 9 * MIB)
             fallocate(file, ZERO_RANGE, 32 * MIB + 1000, 5000)
-            self.assertEqual(os.pread(fd, 7000, 32 * MIB), b"\2" * 1000 + bytes(5000) + b"\2" * 1000)
+            self.assertEqual(os.pread(fd, 7000, 32 * MIB),
+                             b"\2" * 1000 + bytes(5000) + b"\2" * 1000)
             for mode in (0, KEEP_SIZE):
                 with self.assertRaises(OSError) as refused:
                     fallocate(file, mode, 0, MIB)
@@ -176,8 +181,7 @@ class File(MountCase):
                 logical = "3: type=5\n5: size=20M\n6: size=10M\n"
                 script = (f"label: {label}\n1: size=64M\n2: size=32M\n" +
                           (logical if label == "dos" else "7: size=16M\n"))
-                subprocess.run(["sfdisk", "-q", report["file"]], input=script.encode(), check=True,
-                               stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, timeout=60)
+                self.partition(report["file"], script)
                 table = json.loads(self.program("sfdisk", "-J", report["file"]))["partitiontable"]
                 self.umount()
                 for number in numbers:
@@ -324,8 +328,7 @@ class FileSystem(MountCase):
     def test_the_partition_with_the_file_system(self):
         path = self.create("a.vhdx", 256 * MIB)
         report = self.mount(path)
-        subprocess.run(["sfdisk", "-q", report["file"]], input=b"label: gpt\nsize=64M\n", check=True,
-                       stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, timeout=60)
+        self.partition(report["file"], "label: gpt\nsize=64M\n")
         self.umount()
         report = self.mount(path, "--partition", 1)
         self.program("mkfs.ext4", "-q", report["file"])
@@ -338,8 +341,7 @@ class FileSystem(MountCase):
             open(os.path.join(self.point, "new"), "wb").close()
         self.umount()
         report = self.mount(path)
-        subprocess.run(["sfdisk", "-q", "-a", report["file"]], input=b"size=64M\n", check=True,
-                       stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, timeout=60)
+        self.partition(report["file"], "size=64M\n", "-a")
         self.umount()
         outcome = self.run_tool("mount", path, self.point, "--fs", code=REFUSED)
         self.assertIn("1 (64 MiB), 2 (64 MiB)", outcome.err)
@@ -358,8 +360,7 @@ class FileSystem(MountCase):
         plain = self.path("plain")
         with open(plain, "wb") as file:
             file.truncate(64 * MIB)
-        subprocess.run(["sfdisk", "-q", plain], input=b"label: gpt\nsize=8M\n", check=True,
-                       stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, timeout=60)
+        self.partition(plain, "label: gpt\nsize=8M\n")
         device = self.program("losetup", "-f", "-P", "--show", plain).strip()
         try:
             return self.size_of_partition(device, 1) == 8 * MIB
@@ -370,8 +371,7 @@ class FileSystem(MountCase):
     def test_losetup_with_partitions(self):
         path = self.create("a.vhdx", 256 * MIB)
         report = self.mount(path)
-        subprocess.run(["sfdisk", "-q", report["file"]], input=b"label: gpt\nsize=64M\nsize=32M\n",
-                       check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, timeout=60)
+        self.partition(report["file"], "label: gpt\nsize=64M\nsize=32M\n")
         device = self.program("losetup", "-f", "-P", "--show", report["file"]).strip()
         try:
             self.assertEqual(int(self.program("blockdev", "--getsize64", device)), 256 * MIB)

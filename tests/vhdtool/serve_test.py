@@ -15,6 +15,7 @@ from program import (BUSY, Case, GIB, IO, KIB, MIB, NOT_FOUND, OK, REFUSED, TIME
                      bytes_of, needs)
 
 SKIPPED = 77  # CTest's SKIP_RETURN_CODE
+FIO_JOBS = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "bench", "fio")
 
 
 def have(program):
@@ -171,6 +172,27 @@ class Serve(NbdCase):
                         "--numjobs=3", "--offset_increment=64M", "--iodepth=16", "--verify=crc32c",
                         "--verify_fatal=1", "--do_verify=1", "--thread=1",
                         f"--aux-path={self.folder}", "--output-format=terse")
+        server.stop()
+        self.run_tool("check", path)
+
+    @needs("fio")
+    @needs("qemu-nbd")
+    def test_the_fio_jobs_run_on_our_server_and_on_qemus(self):
+        path = self.create("a.vhdx", 16 * MIB)
+        other = self.path("qemu.sock")
+        theirs = subprocess.Popen(["qemu-nbd", "-f", "vhdx", "-k", other, "-t",
+                                   self.create("b.vhdx", 16 * MIB)])
+        self.addCleanup(theirs.wait)
+        self.addCleanup(theirs.terminate)
+        server = self.serve(path)
+        while not os.path.exists(other):
+            self.assertIsNone(theirs.poll())
+            time.sleep(0.02)
+        for uri in (server.uri(), f"nbd+unix:///?socket={urllib.parse.quote(other)}"):
+            for job in ("nbd-verify.fio", "nbd-randwrite.fio", "nbd-randread.fio"):
+                variables = {"URI": uri, "DISK_SIZE": "16m", "SECONDS_EACH": "1"}
+                self.run_client("env", *(f"{name}={value}" for name, value in variables.items()),
+                                "fio", f"--aux-path={self.folder}", os.path.join(FIO_JOBS, job))
         server.stop()
         self.run_tool("check", path)
 
