@@ -16,6 +16,7 @@ test_packages=(
   libgtest-dev libbenchmark-dev python3 git strace zstd
   clang-19 libclang-rt-19-dev clang-tidy-19 clang-format-19
   qemu-utils p7zip-full libvhdi-utils libnbd-bin fio fdisk mount man-db
+  doxygen dpkg-dev file
   python3-pytest python3-setuptools python3-wheel
 )
 bench_packages=(xfsprogs valgrind linux-perf util-linux qemu-system-common)

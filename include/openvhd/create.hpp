@@ -11,10 +11,11 @@
 
 namespace openvhd {
 
+/// What the new image is to be.
 struct CreateOptions {
   /// Empty: from the file name (.vhd .vhdx .avhd .avhdx; .raw .img .bin only when `Format::raw`).
   std::optional<Format> format{};
-  DiskType type = DiskType::dynamic;
+  DiskType type = DiskType::dynamic;  ///< Differencing needs `parent`.
   /// Bytes; exact, never rounded to a geometry. 0 with a parent: the parent's size.
   std::uint64_t virtual_size = 0;
   /// Bytes; 0 is the default: VHDX 32 MiB (2 MiB differencing), VHD 2 MiB.
@@ -25,7 +26,7 @@ struct CreateOptions {
   /// For differencing; opened by name as the caller gives it, under `parent_policy` for its own
   /// parents. The locators that are written: the absolute path and the path from the new file.
   std::string parent{};
-  ParentPolicy parent_policy{};
+  ParentPolicy parent_policy{};  ///< For the parents of `parent`.
   /// Fixed VHD whose size is a multiple of 1 MiB, as Azure wants it: other sizes are `invalid`.
   bool azure = false;
   /// Fixed images get real, written extents in place of unwritten ones, for targets that refuse

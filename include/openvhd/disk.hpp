@@ -15,6 +15,7 @@
 
 namespace openvhd {
 
+/// What an open may do, and which lock it takes.
 enum class Access : std::uint8_t {
   read_only,   ///< Shared reader lock; never writes, a dirty log is replayed in memory.
   read_write,  ///< Exclusive lock; a dirty log is replayed into the file.
@@ -23,7 +24,7 @@ enum class Access : std::uint8_t {
 
 /// A parent that the operator names.
 struct ParentFile {
-  std::string path{};
+  std::string path{};  ///< As the host has it.
   /// Set to Format::raw for a raw parent, which has no id to verify; otherwise the child's format.
   std::optional<Format> format{};
 };
@@ -52,20 +53,22 @@ struct OpenReport {
   std::vector<std::string> notes{};  ///< Replays, tolerated deviations, ignored parent paths.
 };
 
+/// How transfers are made.
 enum class DriverKind : std::uint8_t {
   automatic,  ///< io_uring where the kernel allows it, else blocking.
   blocking,   ///< pread and pwrite.
   io_uring,   ///< Fails to open where it is forbidden.
 };
 
+/// How an image is opened.
 struct OpenOptions {
-  Access access = Access::read_only;
+  Access access = Access::read_only;  ///< See there.
   /// Empty: from the content. Raw is never guessed.
   std::optional<Format> format{};
-  ParentPolicy parents{};
+  ParentPolicy parents{};  ///< See there.
   /// Transfers that are aligned avoid the page cache where the host file system allows.
   bool direct = false;
-  DriverKind driver = DriverKind::automatic;
+  DriverKind driver = DriverKind::automatic;  ///< See there.
   /// Most bytes of its tables and sector bitmaps that each file of the chain keeps in memory; about
   /// 1 MiB is the least. What a flush still has to write may exceed it for a while.
   std::uint64_t table_cache_bytes = std::uint64_t{64} << 20;
@@ -75,16 +78,17 @@ struct OpenOptions {
 
 /// A run of the virtual disk that one answer covers.
 struct MapEntry {
+  /// Who answers for the bytes.
   enum class Kind : std::uint8_t {
     data,  ///< Stored at `host_offset` of file `layer`.
     zero,  ///< Zeros by the metadata of file `layer`.
     hole,  ///< Nobody stores it: reads as zeros.
   };
-  VirtualOffset at{};
-  std::uint64_t length = 0;
-  Kind kind{};
-  std::uint32_t layer = 0;
-  FileOffset host_offset{};
+  VirtualOffset at{};        ///< Where it begins.
+  std::uint64_t length = 0;  ///< Bytes.
+  Kind kind{};               ///< What answers for all of it.
+  std::uint32_t layer = 0;   ///< For data and zero: 0 is the leaf.
+  FileOffset host_offset{};  ///< For data.
 
   friend bool operator==(const MapEntry&, const MapEntry&) = default;
 };
@@ -103,19 +107,27 @@ class Disk {
   /// (locked), corrupt, unsupported, mismatch (linkage), io. Nothing is written on failure.
   static Result<Disk> open(const std::string& path, const OpenOptions& options);
 
+  /// The other one may only be destroyed or assigned to afterwards.
   Disk(Disk&&) noexcept;
+  /// Likewise; what was here is closed.
   Disk& operator=(Disk&&) noexcept;
   /// Closes without reporting: call close() to know. Never writes after a failed sync.
   ~Disk();
 
+  /// Valid as long as the disk.
   const Geometry& geometry() const noexcept;
+  /// Of the leaf.
   Format format() const noexcept;
+  /// Of the leaf.
   DiskType type() const noexcept;
+  /// Opened for writing.
   bool writable() const noexcept;
   /// Paths by layer, the leaf first.
   const std::vector<std::string>& files() const noexcept;
 
+  /// All of `into`, or an error.
   Status read(VirtualOffset at, std::span<std::byte> into) noexcept;
+  /// All of `from`; after an error each sector is as it was or as asked (RELIABILITY D1).
   Status write(VirtualOffset at, std::span<const std::byte> from) noexcept;
   /// The range reads as zeros; blocks that it covers whole give their space back.
   Status zero(VirtualOffset at, std::uint64_t length) noexcept;

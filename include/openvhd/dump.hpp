@@ -17,7 +17,7 @@ struct DumpNode {
   std::optional<std::uint64_t> number{};  ///< For machines, where the field is a number.
   std::optional<FileOffset> at{};         ///< Where it lies in the file.
   std::string problem{};                  ///< What is wrong with it; empty when nothing is.
-  std::vector<DumpNode> children{};
+  std::vector<DumpNode> children{};       ///< In the order of the file.
 };
 
 /// Decodes all structures of `path` as they are in the file: nothing is replayed, damaged ones

@@ -12,6 +12,7 @@
 
 namespace openvhd {
 
+/// Few codes to branch on; `Error::what` has the reason.
 enum class Errc : std::uint8_t {
   io,            ///< The host failed a call; `sys_errno` says how.
   corrupt,       ///< The image breaks a rule of its format.
@@ -32,7 +33,7 @@ enum class Errc : std::uint8_t {
 
 /// Why an operation failed. Trivially copyable and never allocates, so a completion can carry it.
 struct Error {
-  Errc code{};
+  Errc code{};              ///< What to branch on.
   int sys_errno = 0;        ///< When the host failed a call, else 0.
   std::uint32_t layer = 0;  ///< Which file of a chain: 0 is the leaf, 1 its parent, and so on.
   FileOffset where{};       ///< The structure that failed a check, in that file.
@@ -49,16 +50,26 @@ std::string describe(const Error& error, std::string_view file);
 template <class T>
 class [[nodiscard]] Result {
  public:
+  /// A success.
   Result(T value) : v_{std::in_place_index<0>, std::move(value)} {}
+  /// A failure.
   Result(Error error) noexcept : v_{std::in_place_index<1>, error} {}
 
+  /// There is a value and no error.
   explicit operator bool() const noexcept { return v_.index() == 0; }
+  /// There is a value and no error.
   bool has_value() const noexcept { return v_.index() == 0; }
+  /// The value.
   T& operator*() & noexcept { return std::get<0>(v_); }
+  /// The value.
   const T& operator*() const& noexcept { return std::get<0>(v_); }
+  /// The value, to be moved from.
   T&& operator*() && noexcept { return std::get<0>(std::move(v_)); }
+  /// A member of the value.
   T* operator->() noexcept { return &std::get<0>(v_); }
+  /// A member of the value.
   const T* operator->() const noexcept { return &std::get<0>(v_); }
+  /// Why there is no value.
   const Error& error() const noexcept { return std::get<1>(v_); }
 
  private:
@@ -72,11 +83,15 @@ struct Ok {};
 template <>
 class [[nodiscard]] Result<Ok> {
  public:
+  /// Done.
   Result(Ok) noexcept {}
+  /// Not done, and why.
   Result(Error error) noexcept : error_{error}, ok_{false} {}
+  /// The same as another.
   Result(const Result& other) noexcept : ok_{other.ok_} {
     if (!ok_) std::construct_at(&error_, other.error_);
   }
+  /// Becomes the same as another.
   Result& operator=(const Result& other) noexcept {
     ok_ = other.ok_;
     if (!ok_) std::construct_at(&error_, other.error_);
@@ -84,12 +99,16 @@ class [[nodiscard]] Result<Ok> {
   }
   ~Result() = default;
 
+  /// Whether it is done.
   explicit operator bool() const noexcept { return ok_; }
+  /// Whether it is done.
   bool has_value() const noexcept { return ok_; }
+  /// Nothing; terminates if it is not done.
   Ok operator*() const noexcept {
     if (!ok_) std::terminate();
     return {};
   }
+  /// Why it is not done.
   const Error& error() const noexcept {
     if (ok_) std::terminate();
     return error_;
@@ -101,6 +120,7 @@ class [[nodiscard]] Result<Ok> {
   };
   bool ok_ = true;
 };
+/// Done, or an Error.
 using Status = Result<Ok>;
 
 }  // namespace openvhd

@@ -1,4 +1,4 @@
-/*
+/** @file
  * The C interface of libopenvhd, for C99 and for everything that speaks C.
  *
  * Conventions that hold for every function:

@@ -38,18 +38,25 @@ class ParallelDisk {
   /// a process may fork and go on in the child.
   static Result<ParallelDisk> open(const std::string& path, const OpenOptions& options);
 
+  /// The other one may only be destroyed or assigned to afterwards.
   ParallelDisk(ParallelDisk&&) noexcept;
+  /// Likewise; what was here is closed.
   ParallelDisk& operator=(ParallelDisk&&) noexcept;
   /// Closes without reporting: call close() to know.
   ~ParallelDisk();
 
+  /// Valid as long as the disk.
   const Geometry& geometry() const noexcept;
+  /// Of the leaf.
   Format format() const noexcept;
+  /// Of the leaf.
   DiskType type() const noexcept;
+  /// Opened for writing.
   bool writable() const noexcept;
   /// Paths by layer, the leaf first.
   const std::vector<std::string>& files() const noexcept;
 
+  /// All of `into`, or an error.
   Status read(VirtualOffset at, std::span<std::byte> into) noexcept;
   /// `durable`: on stable storage when this returns Ok (RELIABILITY D3), whatever else is not.
   Status write(VirtualOffset at, std::span<const std::byte> from, bool durable) noexcept;

@@ -5,6 +5,7 @@
 
 namespace openvhd {
 
+/// Whom long work tells how far it is. Derived from by the caller.
 class Progress {
  public:
   virtual ~Progress() = default;

@@ -57,9 +57,10 @@ struct QueueOptions {
 /// two calls of poll() or wait()) to the call that found them done: 4 buckets for each power of two
 /// of nanoseconds.
 struct LatencyHistogram {
-  static constexpr std::size_t kBuckets = 160;
-  std::array<std::uint64_t, kBuckets> counts{};
+  static constexpr std::size_t kBuckets = 160;   ///< From 0 ns to half an hour and more.
+  std::array<std::uint64_t, kBuckets> counts{};  ///< Requests by bucket.
 
+  /// The bucket that a number of nanoseconds falls into.
   static constexpr std::size_t bucket_of(std::uint64_t ns) noexcept {
     if (ns < 4) return static_cast<std::size_t>(ns);
     const auto width = static_cast<unsigned>(std::bit_width(ns));
@@ -73,39 +74,45 @@ struct LatencyHistogram {
   }
   /// The bucket floor that `percent` of all requests do not exceed; 0 when there were none.
   std::uint64_t percentile_ns(double percent) const noexcept;
+  /// All requests.
   std::uint64_t total() const noexcept;
 };
 
 /// What a queue has done since it was opened.
 struct QueueStatistics {
+  /// Of one kind of request.
   struct Kind {
     std::uint64_t requests = 0;  ///< Completed, failed ones included.
-    std::uint64_t bytes = 0;
-    std::uint64_t failed = 0;
+    std::uint64_t bytes = 0;     ///< That they asked for.
+    std::uint64_t failed = 0;    ///< Of `requests`.
   };
-  Kind reads, writes, zeroes, trims, flushes;
+  Kind reads;                       ///< read().
+  Kind writes;                      ///< write().
+  Kind zeroes;                      ///< write_zeroes().
+  Kind trims;                       ///< trim().
+  Kind flushes;                     ///< flush().
   std::uint64_t mapped = 0;         ///< Requests that needed nobody but this queue.
   std::uint64_t handed_over = 0;    ///< Requests that the image's owner served.
   std::uint64_t submissions = 0;    ///< io_uring_enter calls.
   std::uint64_t host_requests = 0;  ///< Transfers that went into this queue's ring.
-  LatencyHistogram latency;
+  LatencyHistogram latency;         ///< Of all kinds together.
 };
 
 /// What has been done to an image on behalf of all queues and of the Disk, mapped requests of
 /// queues excepted.
 struct ImageStatistics {
-  std::uint64_t syncs = 0;           ///< fdatasync calls.
-  std::uint64_t durable_writes = 0;  ///< RWF_DSYNC: headers, log entries that no sync follows.
-  std::uint64_t payload_bytes = 0;   ///< Read or written for requests.
-  std::uint64_t metadata_reads = 0;
-  std::uint64_t metadata_read_bytes = 0;
-  std::uint64_t metadata_writes = 0;  ///< Log, tables, bitmaps, headers.
-  std::uint64_t metadata_write_bytes = 0;
-  std::uint64_t reserves = 0;  ///< Growth steps.
-  std::uint64_t zeroes = 0;    ///< Ranges that the host zeroed.
-  std::uint64_t punches = 0;
-  std::uint64_t allocated_blocks = 0;
-  std::uint64_t commits = 0;  ///< Groups of metadata that became durable.
+  std::uint64_t syncs = 0;                ///< fdatasync calls.
+  std::uint64_t durable_writes = 0;       ///< RWF_DSYNC: headers, log entries that no sync follows.
+  std::uint64_t payload_bytes = 0;        ///< Read or written for requests.
+  std::uint64_t metadata_reads = 0;       ///< Log, tables, bitmaps, headers.
+  std::uint64_t metadata_read_bytes = 0;  ///< Of `metadata_reads`.
+  std::uint64_t metadata_writes = 0;      ///< Log, tables, bitmaps, headers.
+  std::uint64_t metadata_write_bytes = 0;  ///< Of `metadata_writes`.
+  std::uint64_t reserves = 0;              ///< Growth steps.
+  std::uint64_t zeroes = 0;                ///< Ranges that the host zeroed.
+  std::uint64_t punches = 0;               ///< Ranges that were given back to the host.
+  std::uint64_t allocated_blocks = 0;      ///< Blocks that got space.
+  std::uint64_t commits = 0;               ///< Groups of metadata that became durable.
 };
 
 /// One thread's door to a disk, which may have up to 64. Mapped reads and overwrites go straight
@@ -122,7 +129,9 @@ class Queue {
   /// is under way.
   static Result<Queue> open(Disk& disk, const QueueOptions& options);
 
+  /// The other one may only be destroyed or assigned to afterwards.
   Queue(Queue&&) noexcept;
+  /// Likewise; what was here is closed.
   Queue& operator=(Queue&&) noexcept;
   /// Waits for what is under way; `done` runs for each.
   ~Queue();
@@ -136,6 +145,7 @@ class Queue {
       return Ok{};
     return detail::refused(*state_.get());
   }
+  /// Likewise, a write of `request.buffers`.
   Status write(IoRequest& request) noexcept {
     if (detail::start_write(*state_.get(), request)) [[likely]]
       return Ok{};
@@ -163,7 +173,9 @@ class Queue {
   /// work without.
   Status register_buffers(std::span<const iovec> buffers) noexcept;
 
+  /// Requests whose `done` has not run yet.
   std::uint32_t under_way() const noexcept;
+  /// Since the queue was opened; read anew by each call.
   const QueueStatistics& statistics() const noexcept;
   /// "io_uring", "thread pool".
   const char* driver() const noexcept;

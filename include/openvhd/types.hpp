@@ -14,7 +14,7 @@ namespace openvhd {
 /// A byte position in one space. Spaces do not convert; the difference of two is a byte count.
 template <class Space>
 struct Position {
-  std::uint64_t value = 0;
+  std::uint64_t value = 0;  ///< Bytes from the start of the space.
 
   friend constexpr auto operator<=>(Position, Position) = default;
   friend constexpr Position operator+(Position p, std::uint64_t bytes) { return {p.value + bytes}; }
@@ -28,9 +28,10 @@ using VirtualOffset = Position<struct InDisk>;  ///< In the disk that a guest se
 /// bytes 00 11 22 ... ff. On disk VHDX stores the first three groups little-endian, VHD all
 /// groups in this order; the conversion is the format's.
 struct Guid {
-  std::array<std::uint8_t, 16> bytes{};
+  std::array<std::uint8_t, 16> bytes{};  ///< In the order in which they are printed.
 
   friend constexpr auto operator<=>(const Guid&, const Guid&) = default;
+  /// All zero.
   constexpr bool is_nil() const noexcept { return *this == Guid{}; }
 };
 
@@ -40,7 +41,9 @@ std::string to_string(const Guid& guid);
 /// Reads 36 characters, or 38 with braces, in either case of letters; empty on anything else.
 std::optional<Guid> parse_guid(std::string_view text) noexcept;
 
+/// What an image file is.
 enum class Format : std::uint8_t { raw, vhd, vhdx };
+/// What of the disk the file holds.
 enum class DiskType : std::uint8_t { fixed, dynamic, differencing };
 
 /// "raw", "vhd", "vhdx".
