@@ -22,7 +22,7 @@ class ParallelState;
 /// What a server or a file system needs: any number of threads call it side by side, each blocks
 /// until its own request is done. Mapped bytes move in the thread that calls, without a lock, in
 /// one system call; the rest is done by the image's owner, as for a Queue. Threads beyond
-/// kMostDoors take turns.
+/// kMostDoors have the owner do everything.
 ///
 /// Byte ranges need no alignment. Calls that overlap take effect in any order, and a write in parts
 /// of a sector never brings back what another call has just written beside it; requests in queues

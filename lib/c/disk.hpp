@@ -5,6 +5,6 @@
 
 #include <openvhd/parallel_disk.hpp>
 
-struct ovhd_disk {
+struct ovhd_disk {  // NOLINT(readability-identifier-naming)
   openvhd::ParallelDisk disk;
 };

@@ -6,7 +6,7 @@
 #include "c/failure.hpp"
 #include "c/options.hpp"
 
-struct ovhd_report {
+struct ovhd_report {  // NOLINT(readability-identifier-naming)
   openvhd::CheckReport report;
   /// In the order of the report: which file, which finding of it.
   std::vector<std::pair<const openvhd::FileCheck*, const openvhd::Finding*>> findings;

@@ -8,12 +8,19 @@
 
 namespace {
 
-struct Slot;
+/// A request, and whom to tell.
+struct Slot : openvhd::IoRequest {
+  ovhd_queue* home = nullptr;
+  Slot* next = nullptr;  // of home->free
+  ovhd_done call = nullptr;
+  void* context = nullptr;
+  iovec one{};
+};
 
 }  // namespace
 
 /// Requests live here, as many as the queue is deep: starting one allocates nothing.
-struct ovhd_queue {
+struct ovhd_queue {  // NOLINT(readability-identifier-naming)
   explicit ovhd_queue(std::string name, std::uint32_t depth);
   ovhd_queue(const ovhd_queue&) = delete;
   ovhd_queue& operator=(const ovhd_queue&) = delete;
@@ -28,14 +35,6 @@ struct ovhd_queue {
 };
 
 namespace {
-
-struct Slot : openvhd::IoRequest {
-  ovhd_queue* home = nullptr;
-  Slot* next = nullptr;  // of home->free
-  ovhd_done call = nullptr;
-  void* context = nullptr;
-  iovec one{};
-};
 
 void give_back(Slot& slot) noexcept {
   slot.next = slot.home->free;

@@ -65,6 +65,8 @@ class DiskState {
   Result<Readers::Slot*> join_queue();
   void leave_queue(Readers::Slot& slot) noexcept;
   Owner& owner() noexcept { return *owner_; }
+  /// While nobody may be joining.
+  bool has_owner() const noexcept { return owner_ != nullptr; }
   ChainFinder& finder() noexcept { return *finder_; }
 
  private:

@@ -18,7 +18,11 @@ constexpr std::uint64_t kLongest = kGiB;
 
 Result<std::unique_ptr<Door>> Door::open(std::shared_ptr<DiskState> disk) {
   OVHD_TRY(Readers::Slot* const slot, disk->join_queue());
-  return std::make_unique<Door>(Key{}, std::move(disk), *slot);
+  return std::make_unique<Door>(Key{}, std::move(disk), slot);
+}
+
+std::unique_ptr<Door> Door::open_to_owner(std::shared_ptr<DiskState> disk) {
+  return std::make_unique<Door>(Key{}, std::move(disk), nullptr);
 }
 
 Status Door::hand_over(Job::Kind kind, VirtualOffset at, std::span<std::byte> bytes,
@@ -43,10 +47,11 @@ bool Door::transfer(IoCommand::Kind kind, std::uint32_t layer, FileOffset at,
 
 /// As much as one extent answers: 0 where the owner must be asked.
 std::uint64_t Door::read_mapped(VirtualOffset at, std::span<std::byte> into) noexcept {
-  const unsigned side = slot_.begin();
+  if (slot_ == nullptr) return 0;
+  const unsigned side = slot_->begin();
   Found found;
   const bool known = disk_->finder().find(at, std::min(into.size(), kLongest), found);
-  slot_.end_look_up();
+  slot_->end_look_up();
   bool good = known;
   const auto part = into.first(known ? found.extent.length : 0);
   if (known && found.extent.kind == Extent::Kind::data) {
@@ -55,7 +60,7 @@ std::uint64_t Door::read_mapped(VirtualOffset at, std::span<std::byte> into) noe
   } else if (known) {
     std::memset(part.data(), 0, part.size());
   }
-  slot_.end_transfer(side);
+  slot_->end_transfer(side);
   return good ? part.size() : 0;
 }
 
@@ -70,17 +75,17 @@ Status Door::read(VirtualOffset at, std::span<std::byte> into) noexcept {
 }
 
 std::uint64_t Door::write_mapped(VirtualOffset at, std::span<std::byte> from) noexcept {
-  if (!disk_->files().front()->is_plain()) return 0;
-  const unsigned side = slot_.begin();
+  if (slot_ == nullptr || !disk_->files().front()->is_plain()) return 0;
+  const unsigned side = slot_->begin();
   Extent extent;
   const bool known = disk_->finder().find_writable(at, std::min(from.size(), kLongest), extent);
-  slot_.end_look_up();
+  slot_->end_look_up();
   bool good = false;
   if (known) {
     good = transfer(IoCommand::Kind::write, 0, extent.at, from.first(extent.length));
     disk_->chain().leaf().overwritten();
   }
-  slot_.end_transfer(side);
+  slot_->end_transfer(side);
   return good ? extent.length : 0;
 }
 

@@ -26,11 +26,17 @@ class Door {
  public:
   /// Errors: busy (64 doors and queues), invalid (a closed disk).
   static Result<std::unique_ptr<Door>> open(std::shared_ptr<DiskState> disk);
-  Door(Key, std::shared_ptr<DiskState> disk, Readers::Slot& slot) noexcept
+  /// For one thread too many: everything is the owner's, who is there.
+  static std::unique_ptr<Door> open_to_owner(std::shared_ptr<DiskState> disk);
+  Door(Key, std::shared_ptr<DiskState> disk, Readers::Slot* slot) noexcept
       : disk_{std::move(disk)}, slot_{slot} {}
   Door(const Door&) = delete;
   Door& operator=(const Door&) = delete;
-  ~Door() { disk_->leave_queue(slot_); }
+  ~Door() {
+    if (slot_ != nullptr) disk_->leave_queue(*slot_);
+  }
+
+  bool has_slot() const noexcept { return slot_ != nullptr; }
 
   // Whole sectors of a range that is on the disk.
 
@@ -49,7 +55,7 @@ class Door {
                 std::span<std::byte> bytes) noexcept;
 
   std::shared_ptr<DiskState> disk_;
-  Readers::Slot& slot_;
+  Readers::Slot* slot_;
 };
 
 }  // namespace openvhd::detail

@@ -32,7 +32,7 @@ class ThreadDoors {
 
   struct Entry {
     std::uint64_t number = 0;
-    Door* door = nullptr;  // null: there are too many
+    Door* door = nullptr;  // null: there is no owner to go to
     std::weak_ptr<ParallelState> disk{};
   };
 
@@ -78,17 +78,24 @@ Door* ParallelState::my_door() noexcept {
 
 Door* ParallelState::add_door() noexcept {
   const std::scoped_lock lock{mutex_};
-  if (doors_.size() >= ParallelDisk::kMostDoors) return nullptr;
-  auto door = Door::open(DiskState::shared(disk_));
-  // Whatever stands in its way: the Disk answers, too.
-  if (!door) return nullptr;
-  doors_.push_back(*std::move(door));
+  const auto disk = DiskState::shared(disk_);
+  if (slots_ < ParallelDisk::kMostDoors) {
+    if (auto door = Door::open(disk)) {
+      ++slots_;
+      doors_.push_back(*std::move(door));
+      return doors_.back().get();
+    }
+  }
+  // No owner, whatever stands in its way: the Disk answers, or says why not.
+  if (!disk->has_owner()) return nullptr;
+  doors_.push_back(Door::open_to_owner(disk));
   return doors_.back().get();
 }
 
 void ParallelState::retire(std::uint64_t number, const Door& door) noexcept {
   const std::scoped_lock lock{mutex_};
   if (number != number_) return;
+  if (door.has_slot()) --slots_;
   std::erase_if(doors_, [&](const auto& one) { return one.get() == &door; });
 }
 
@@ -250,6 +257,7 @@ Result<Queue> ParallelState::open_queue(const QueueOptions& options) noexcept {
 Status ParallelState::close() noexcept {
   const std::scoped_lock lock{mutex_};
   doors_.clear();
+  slots_ = 0;
   number_ = next_number();
   return disk_.close();
 }

@@ -46,7 +46,7 @@ class ParallelState : public std::enable_shared_from_this<ParallelState> {
     bool durable = false;
   };
 
-  /// The calling thread's door, made when it first calls; null where there are too many.
+  /// The calling thread's door, made when it first calls; null where the Disk itself must answer.
   Door* my_door() noexcept;
   Door* add_door() noexcept;
   Status run(const Call& call) noexcept;
@@ -62,6 +62,7 @@ class ParallelState : public std::enable_shared_from_this<ParallelState> {
   std::uint64_t number_;
   std::mutex mutex_;  // of the Disk's own calls, and of what follows
   std::vector<std::unique_ptr<Door>> doors_;
+  std::size_t slots_ = 0;  // of doors_, that have one
   RangeGate gate_;
 };
 
