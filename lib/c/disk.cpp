@@ -22,11 +22,10 @@ bool flags_known(std::uint32_t flags) noexcept {
   return (flags & ~std::uint32_t{OVHD_DURABLE}) == 0;
 }
 
-template <std::size_t N>
-void put(const std::optional<Guid>& guid, char (&into)[N]) {
+void put(const std::optional<Guid>& guid, std::span<char> into) {
   if (!guid) return;
   const std::string text = to_string(*guid);
-  std::memcpy(into, text.c_str(), std::min(N, text.size() + 1));
+  std::memcpy(into.data(), text.c_str(), std::min(into.size(), text.size() + 1));
 }
 
 ovhd_layer layer_of(const LayerInfo& info) {

@@ -5,7 +5,7 @@
 #include <openvhd/parallel_disk.hpp>
 #include <string>
 
-#define NBDKIT_API_VERSION 2
+#define NBDKIT_API_VERSION 2  // NOLINT(readability-identifier-naming): theirs
 #include <nbdkit-plugin.h>
 
 namespace openvhd::nbd {

@@ -15,6 +15,7 @@
 #include "export.hpp"
 #include "settings.hpp"
 
+// NOLINTNEXTLINE(readability-identifier-naming): nbdkit's
 #define THREAD_MODEL NBDKIT_THREAD_MODEL_PARALLEL
 
 namespace openvhd::nbd {

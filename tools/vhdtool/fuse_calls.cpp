@@ -1,4 +1,4 @@
-#define FUSE_USE_VERSION 312
+#define FUSE_USE_VERSION 312  // NOLINT(readability-identifier-naming): theirs
 #include <fuse_lowlevel.h>
 #include <linux/falloc.h>
 #include <sys/statvfs.h>

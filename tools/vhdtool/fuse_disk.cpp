@@ -1,6 +1,6 @@
 #include "fuse_disk.hpp"
 
-#define FUSE_USE_VERSION 312
+#define FUSE_USE_VERSION 312  // NOLINT(readability-identifier-naming): theirs
 #include <fuse_lowlevel.h>
 #include <unistd.h>
 

@@ -1,10 +1,10 @@
 #include <fmt/format.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <unistd.h>
 
 #include <array>
 #include <cerrno>
+#include <csignal>
 #include <cstring>
 #include <filesystem>
 #include <openvhd/disk.hpp>
