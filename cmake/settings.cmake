@@ -1,6 +1,11 @@
 # What every target of this project compiles with, and the function that makes a room.
+set(OPENVHD_VMM_DEFAULT OFF)
+if(PROJECT_IS_TOP_LEVEL AND CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64")
+  set(OPENVHD_VMM_DEFAULT ON)
+endif()
 option(OPENVHD_BUILD_TESTS "Build the tests" ${PROJECT_IS_TOP_LEVEL})
 option(OPENVHD_BUILD_TOOLS "Build vhdtool" ${PROJECT_IS_TOP_LEVEL})
+option(OPENVHD_BUILD_VMM "Build vhdvmm (x86-64 only)" ${OPENVHD_VMM_DEFAULT})
 option(OPENVHD_BUILD_BENCHMARKS "Build the benchmarks (needs Google Benchmark)" OFF)
 option(OPENVHD_FUZZ "Link fuzz targets with libFuzzer (Clang only)" OFF)
 option(OPENVHD_INSTALL "Make install rules" ${PROJECT_IS_TOP_LEVEL})

@@ -18,6 +18,8 @@ test_packages=(
   qemu-utils p7zip-full libvhdi-utils libnbd-bin fio fdisk mount man-db
   doxygen dpkg-dev file
   python3-pytest python3-setuptools python3-wheel
+  qemu-utils p7zip-full libvhdi-utils nbdkit man-db
+  seabios ovmf
 )
 bench_packages=(xfsprogs valgrind linux-perf util-linux qemu-system-common)
 

@@ -10,7 +10,7 @@ all_sources() {
   if git rev-parse --is-inside-work-tree >/dev/null 2>&1; then
     git ls-files -- '*.cpp' '*.hpp'
   else
-    find bench include lib tests tools -name '*.cpp' -o -name '*.hpp' 2>/dev/null
+    find bench hypervisor include lib tests tools -name '*.cpp' -o -name '*.hpp' 2>/dev/null
   fi
 }
 
