@@ -12,7 +12,7 @@ constexpr std::array kIde = {
     PciRegister{0x04, 2, 0x0000, 0x0005},  // command: I/O, bus master
     PciRegister{0x06, 2, 0x0280, 0},
     PciRegister{0x08, 4, 0x0101'8000, 0},            // class: IDE, legacy ports, bus master
-    PciRegister{0x20, 4, 0x0000'0001, 0x0000'fff0},  // BAR4: bus-master registers
+    PciRegister{0x20, 4, 0x0000'0001, 0xffff'fff0},  // BAR4: bus-master registers
     PciRegister{0x40, 4, 0x8000'8000, 0xffff'ffff},  // timings; bit 15: channel decodes
     PciRegister{0x44, 1, 0x00, 0xff},
 };
