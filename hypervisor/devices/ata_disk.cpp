@@ -86,12 +86,14 @@ void AtaDisk::move(bool to_memory, bool extended, Mode mode) noexcept {
     return;
   }
   const auto piece = (mode == Mode::multiple ? multiple_ : 1) * kSector;
+  // Firmware reads sector by sector: fetching many at a time is what makes that bearable.
+  const auto load = to_memory ? kBufferBytes : piece;
   last_was_pio_read_ = to_memory && mode != Mode::dma;
   transfer({.to_memory = to_memory,
             .dma = mode == Mode::dma,
             .at = {sector * kSector},
             .bytes = count * kSector,
-            .load = piece,
+            .load = load,
             .piece = piece,
             .durable = !to_memory && !write_cache_});
 }

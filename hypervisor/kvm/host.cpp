@@ -109,8 +109,8 @@ std::uint32_t KvmHost::max_vcpus() const noexcept {
 
 Result<double> instruction_ns(const KvmHost& host) {
   // The difference of two: making the first page accessible takes longer than the loop.
-  constexpr std::uint32_t kFew = 100;
-  constexpr std::uint32_t kMany = 20'000;
+  constexpr std::uint32_t kFew = 1'000;
+  constexpr std::uint32_t kMany = 200'000;
   const auto few = spin_ns(host, kFew);
   if (!few) return few.error();
   const auto many = spin_ns(host, kMany);

@@ -35,7 +35,7 @@ class KvmHost {
   std::size_t run_bytes_ = 0;
 };
 
-/// Nanoseconds that one guest instruction takes, from a loop of a few ten thousand: below ten on
+/// Nanoseconds that one guest instruction takes, from a loop of some hundred thousand: below ten on
 /// hardware, hundreds where a KVM interprets the guest's ring 0. Errors: as KVM's.
 Result<double> instruction_ns(const KvmHost& host);
 inline constexpr double kInterpretedNs = 100;  ///< More than that is no hardware.
