@@ -29,6 +29,16 @@ ROOMS = {
     "image": ("base", "io", "vhdx", "vhd"),
     "c": ("base",),
 }
+# The rooms of hypervisor/, the same way; of lib/ they see base.
+VMM_ROOMS = {
+    "memory": (),
+    "kvm": ("memory",),
+    "chipset": ("memory",),
+    "firmware": ("memory",),
+    "devices": ("memory", "chipset"),
+    "machine": ("memory", "kvm", "chipset", "firmware", "devices"),
+    "control": ("memory", "kvm", "chipset", "firmware", "devices", "machine"),
+}
 # What only lib/io may include, and the file that owns a descriptor: the host file seam.
 SYSTEM = re.compile(
     r"^\s*#\s*include\s*<(fcntl\.h|unistd\.h|liburing\.h|sys/(?!types\.h|uio\.h).*)>")
@@ -98,8 +108,22 @@ def check_headers(root, paths):
             yield path, 1, "no #pragma once"
 
 
+def check_vmm_rooms(root, paths):
+    """The same for hypervisor/."""
+    for path in paths:
+        parts = path.split("/")
+        if not path.endswith(CPP) or parts[0] != "hypervisor" or len(parts) < 3:
+            continue
+        visible = ("base", parts[1]) + VMM_ROOMS.get(parts[1], ())
+        for number, line in enumerate(lines_of(root, path), 1):
+            include = re.match(r'\s*#\s*include\s*"([^"/]+)/', line)
+            if include and include[1] not in visible:
+                yield path, number, f"{'/'.join(parts[:2])} must not know {include[1]}"
+
+
 def check_rooms(root, paths):
     """A room includes the public headers, its own, and those of the rooms below it."""
+    yield from check_vmm_rooms(root, paths)
     for path in paths:
         parts = path.split("/")
         if not path.endswith(CPP) or parts[0] not in ("lib", "tools"):
