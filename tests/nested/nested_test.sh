@@ -1,0 +1,171 @@
+#!/usr/bin/env bash
+# Boots guests with vhdvmm where there is no hardware virtualization: a stock Debian kernel with
+# kvm-amd under QEMU's emulator, vhdvmm in its initramfs, guests of the same kernel inside.
+#   nested_test.sh VHDVMM VHDTOOL WORK
+# Needs gcc, cpio, kmod, busybox-static, qemu-system-x86, seabios, grub-pc-bin, xorriso, mtools, and
+# apt for the kernel's package. Exits 77 and says why where something is missing.
+set -euo pipefail
+vhdvmm=$(realpath "$1") vhdtool=$(realpath "$2") work=$(realpath -m "$3")
+here=$(dirname "$(realpath "$0")")
+limit=${NESTED_LIMIT:-420}
+
+skip() {
+  echo "skipped: $1"
+  exit 77
+}
+
+need() {
+  for program in gcc cpio modinfo qemu-system-x86_64 grub-mkrescue xorriso mformat apt-get dpkg; do
+    command -v "$program" >/dev/null || skip "no $program (scripts/install_packages.sh test)"
+  done
+  busybox=$(command -v busybox) || skip "no busybox (package busybox-static)"
+  "$busybox" --list | grep -qx usleep || skip "this busybox lacks usleep: install busybox-static"
+  [[ -e /usr/share/seabios/bios-256k.bin ]] || skip "no SeaBIOS (package seabios)"
+}
+
+# The kernel that the distribution has now, by name, through apt.
+fetch_kernel() {
+  local name
+  name=$(apt-cache depends linux-image-cloud-amd64 2>/dev/null |
+    awk '/Depends: linux-image/ {print $2; exit}')
+  [[ -n $name ]] || skip "apt knows no linux-image-cloud-amd64: apt-get update"
+  if [[ ! -d $work/$name/boot ]]; then
+    mkdir -p "$work/debs"
+    (cd "$work/debs" && apt-get download "$name" >/dev/null 2>&1) || skip "apt cannot get $name"
+    rm -rf "${work:?}/$name"
+    dpkg -x "$work/debs/$name"_*.deb "$work/$name"
+  fi
+  kernel=$(echo "$work/$name"/boot/vmlinuz-*)
+  modules=$(echo "$work/$name"/lib/modules/*/kernel)
+}
+
+module() {  # module PATH FOLDER
+  if [[ -e $modules/$1.ko ]]; then
+    cp "$modules/$1.ko" "$2/"
+  else
+    xz -dc "$modules/$1.ko.xz" >"$2/${1##*/}.ko"
+  fi
+}
+
+tree() {  # tree FOLDER INIT
+  rm -rf "$1"
+  mkdir -p "$1"/{bin,m,proc,sys,dev}
+  cp "$busybox" "$1/bin/busybox"
+  "$busybox" --list | grep -vx busybox | while read -r name; do ln -s busybox "$1/bin/$name"; done
+  install -m 755 "$2" "$1/init"
+}
+
+pack() { (cd "$1" && find . | cpio -o -H newc --quiet | gzip -1) >"$2"; }
+
+make_guest() {
+  tree "$work/guest" "$here/guest_init.sh"
+  for name in scsi/scsi_common scsi/scsi_mod scsi/sd_mod ata/libata ata/ata_piix \
+    misc/pvpanic/pvpanic misc/pvpanic/pvpanic-mmio; do
+    module "drivers/$name" "$work/guest/m"
+  done
+  pack "$work/guest" "$work/guest.gz"
+}
+
+# A disk that SeaBIOS boots: GRUB's rescue image also starts from a disk's first sector.
+make_disks() {
+  rm -rf "$work/iso" "$work"/*.vhdx "$work"/*.avhdx
+  mkdir -p "$work/iso/boot/grub"
+  cp "$kernel" "$work/iso/boot/vmlinuz"
+  cp "$work/guest.gz" "$work/iso/boot/"
+  cat >"$work/iso/boot/grub/grub.cfg" <<'X'
+serial --unit=0 --speed=115200
+terminal_output serial
+echo "GRUB starts the kernel"
+linux /boot/vmlinuz console=ttyS0 quiet mitigations=off no_timer_check mode=seabios
+initrd /boot/guest.gz
+boot
+X
+  grub-mkrescue -d /usr/lib/grub/i386-pc -o "$work/boot.raw" "$work/iso" >/dev/null 2>&1 ||
+    skip "grub-mkrescue failed (packages grub-pc-bin, xorriso, mtools)"
+  truncate -s 64M "$work/boot.raw"
+  "$vhdtool" convert "$work/boot.raw" "$work/boot.vhdx" --from raw >/dev/null
+  rm "$work/boot.raw"
+  "$vhdtool" create "$work/base.vhdx" --size 32M >/dev/null
+  (cd "$work" && "$vhdtool" create middle.avhdx --type differencing --parent base.vhdx &&
+    "$vhdtool" create leaf.avhdx --type differencing --parent middle.avhdx) >/dev/null
+  # lidt with no table, protected mode, an interrupt.
+  { printf '\xfa\x31\xc0\x8e\xd8\x0f\x01\x1e\x80\x7d\x0f\x20\xc0\x0c\x01\x0f\x22\xc0\xcd\x20\xf4'
+    head -c 489 /dev/zero
+    printf '\x55\xaa'
+    head -c 4193792 /dev/zero; } >"$work/triple.raw"
+  "$vhdtool" convert "$work/triple.raw" "$work/triple.vhdx" --from raw >/dev/null
+}
+
+make_host() {
+  local host=$work/host
+  tree "$host" "$here/host_init.sh"
+  for name in virt/lib/irqbypass arch/x86/kvm/kvm arch/x86/kvm/kvm-amd; do
+    module "$name" "$host/m"
+  done
+  cp "$vhdvmm" "$vhdtool" "$host/bin/"
+  ldd "$vhdvmm" "$vhdtool" | grep -o '/[^ ]*\.so[^ ]*' | sort -u | while read -r library; do
+    install -D "$library" "$host$library"
+  done
+  install -D /usr/share/seabios/bios-256k.bin "$host/usr/share/seabios/bios-256k.bin"
+  cp "$kernel" "$host/vmlinuz"
+  cp "$work/guest.gz" "$work"/*.vhdx "$work"/*.avhdx "$host/"
+  pack "$host" "$work/host.gz"
+}
+
+run() {
+  gcc -shared -fPIC -O2 -o "$work/lock_shim.so" "$here/lock_shim.c" -ldl
+  LD_PRELOAD=$work/lock_shim.so timeout -s KILL "$limit" qemu-system-x86_64 \
+    -accel tcg,thread=multi -cpu max,+svm,+npt -smp 2 -m 1536 -nographic -no-reboot -net none \
+    -kernel "$kernel" -initrd "$work/host.gz" -append "console=ttyS0 quiet mitigations=off" \
+    </dev/null >"$work/log" 2>&1 || true
+}
+
+failed=0
+expect() {  # expect TEXT: what the log must say
+  if ! grep -aqE "$1" "$work/log"; then
+    echo "missing in $work/log: $1"
+    failed=1
+  fi
+}
+
+judge() {
+  local name
+  for name in direct seabios; do
+    local sum
+    sum=$({ yes "guest-$name-wrote" || true; } | head -c 1048576 | md5sum | cut -d' ' -f1)
+    expect "^GUEST mode=$name "
+    expect "^GUEST sum=$sum irqs=[12]"
+    expect "^NESTED $name code=0 "
+    expect "^$sum  -"
+    expect "^NESTED $name-check code=0 "
+  done
+  expect "^lock-shim: in place"
+  expect "^good +virtualization +hardware"
+  expect "^NESTED doctor code=0 "
+  expect "^GUEST mode=direct cpus=2 sectors=65536"
+  expect "GRUB starts the kernel"
+  expect "^GUEST before=guest-di"  # what the first guest wrote, a later one read
+  expect "^NESTED panic code=11 "
+  expect "^NESTED reset code=10 "
+  expect "^NESTED triple code=12 "
+  expect "^NESTED END"
+}
+
+need
+mkdir -p "$work"
+begin=$SECONDS
+fetch_kernel
+make_guest
+make_disks
+make_host
+prepared=$SECONDS
+run
+tr -d '\r\000' <"$work/log" >"$work/log.clean" && mv "$work/log.clean" "$work/log"
+judge
+grep -aE '^(NESTED|GUEST)' "$work/log" || true
+echo "prepared in $((prepared - begin)) s, ran $((SECONDS - prepared)) s"
+if ((failed)); then
+  tail -n 30 "$work/log"
+  exit 1
+fi
+echo "NESTED PASS"
