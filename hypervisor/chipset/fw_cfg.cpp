@@ -92,7 +92,7 @@ bool FwCfg::copy(GuestAddress to, std::uint32_t length) noexcept {
   if (!into) return false;
   const auto rest = selected_.subspan(std::min<std::uint64_t>(position_, selected_.size()));
   const auto some = std::min<std::size_t>(rest.size(), length);
-  std::memcpy(into->data(), rest.data(), some);
+  if (some > 0) std::memcpy(into->data(), rest.data(), some);
   std::memset(into->data() + some, 0, length - some);  // what is beyond an item reads as zero
   position_ += some;
   return true;

@@ -109,14 +109,14 @@ Result<std::span<std::byte>> GuestMemory::slice(GuestAddress at, std::uint64_t l
 Status GuestMemory::read(GuestAddress at, std::span<std::byte> into) noexcept {
   const auto from = slice(at, into.size(), Use::read);
   if (!from) return from.error();
-  std::memcpy(into.data(), from->data(), into.size());
+  if (!into.empty()) std::memcpy(into.data(), from->data(), into.size());
   return Ok{};
 }
 
 Status GuestMemory::write(GuestAddress at, std::span<const std::byte> from) noexcept {
   const auto into = slice(at, from.size(), Use::write);
   if (!into) return into.error();
-  std::memcpy(into->data(), from.data(), from.size());
+  if (!from.empty()) std::memcpy(into->data(), from.data(), from.size());
   return Ok{};
 }
 

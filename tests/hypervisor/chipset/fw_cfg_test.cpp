@@ -70,6 +70,12 @@ TEST_F(FwCfgTest, DmaOutsideOfMemoryIsAnErrorAndWritesNothing) {
   EXPECT_EQ(byte_at(kMinMemory - 1), 0);
 }
 
+TEST_F(FwCfgTest, AnItemThatThereIsNotReadsAsZeros) {
+  memory.low()[0x2000] = std::byte{0xee};
+  EXPECT_EQ(dma(0x3333'000a, 1, 0x2000), 0U);
+  EXPECT_EQ(byte_at(0x2000), 0);
+}
+
 TEST_F(FwCfgTest, WritingToItemsIsRefused) { EXPECT_EQ(dma(0x20'0018, 1, 0x2000), 1U); }
 
 TEST_F(FwCfgTest, ARequestOutsideOfMemoryIsIgnored) {

@@ -92,6 +92,12 @@ TEST(GuestMemory, ARefusedAccessChangesNothing) {
   EXPECT_EQ(memory.low().back(), std::byte{0});
 }
 
+TEST(GuestMemory, NothingCanBeReadAndWritten) {
+  auto memory = memory_of(4 * kMiB);
+  EXPECT_TRUE(memory.read({0x1000}, {}));
+  EXPECT_TRUE(memory.write({0x1000}, {}));
+}
+
 TEST(GuestMemory, SizesOutOfBoundsAreRefused) {
   for (const std::uint64_t size : {0ULL, 2ULL << 20, (4ULL << 20) + 4096, (1ULL << 40) + (2 << 20)})
     EXPECT_EQ(GuestMemory::create({.bytes = size}).error().code, Errc::invalid) << size;
