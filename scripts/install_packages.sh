@@ -18,7 +18,6 @@ test_packages=(
   qemu-utils p7zip-full libvhdi-utils libnbd-bin fio fdisk mount man-db
   doxygen dpkg-dev file
   python3-pytest python3-setuptools python3-wheel
-  qemu-utils p7zip-full libvhdi-utils nbdkit man-db
   seabios ovmf qemu-system-x86 busybox-static cpio kmod
   grub-pc-bin grub-common xorriso mtools
 )
