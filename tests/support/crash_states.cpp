@@ -11,7 +11,7 @@ namespace openvhd::test {
 CrashPoint::CrashPoint(const SimDisk& disk, std::uint64_t tick, const CrashOptions& options)
     : options_{options}, base_{disk.initial()} {
   for (const SimDisk::Op& op : disk.ops()) {
-    if (op.tick >= tick) break;
+    if (op.tick > tick || (op.tick == tick && !options.in_flight)) break;
     if (op.result >= 0) add_op(op, op.stable_at < tick);
   }
 }
@@ -47,7 +47,10 @@ void CrashPoint::add_op(const SimDisk::Op& op, bool stable) {
   // What is stable can be read: then the file also is long enough.
   if (stable || op.at + op.length > op.size_before) plain(Atom::Kind::grow);
   for (std::uint64_t done = 0; done < op.length;) {
-    const std::uint64_t to_boundary = options_.unit - (op.at + done) % options_.unit;
+    const std::uint64_t unit = op.at + done < options_.payload_from
+                                   ? options_.unit
+                                   : std::max(options_.unit, options_.payload_unit);
+    const std::uint64_t to_boundary = unit - (op.at + done) % unit;
     const std::uint64_t piece = std::min(op.length - done, to_boundary);
     add({.kind = Atom::Kind::data,
          .optional = !stable,
@@ -86,6 +89,11 @@ void CrashPoint::apply(MemoryStore& store, const Atom& atom) const {
   }
 }
 
+bool CrashPoint::can_be_stale() const {
+  return std::ranges::any_of(
+      atoms_, [](const Atom& atom) { return atom.optional && atom.kind == Atom::Kind::grow; });
+}
+
 std::shared_ptr<MemoryStore> CrashPoint::state(const std::vector<bool>& keep) const {
   auto store = std::make_shared<MemoryStore>(base_);
   std::size_t next = 0;
@@ -99,6 +107,19 @@ std::vector<std::uint64_t> crash_ticks(const SimDisk& disk) {
   for (const SimDisk::Op& op : disk.ops())
     if (op.kind != IoCommand::Kind::read && op.result >= 0) ticks.push_back(op.tick + 1);
   return ticks;
+}
+
+std::vector<CrashCut> crash_cuts(const SimDisk& disk, std::uint64_t from_tick) {
+  std::vector<CrashCut> cuts;
+  std::uint64_t end = from_tick;
+  for (const SimDisk::Op& op : disk.ops()) {
+    if (op.tick < from_tick) continue;
+    end = op.tick + 1;
+    if (op.kind == IoCommand::Kind::sync) cuts.push_back({op.tick, false});
+    if (op.kind == IoCommand::Kind::write && op.durable) cuts.push_back({op.tick, true});
+  }
+  cuts.push_back({end, false});
+  return cuts;
 }
 
 namespace {

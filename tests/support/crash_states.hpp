@@ -18,6 +18,12 @@ struct CrashOptions {
   /// A write past the end whose size survived but not its bytes shows other people's bytes, as
   /// file systems that do not order data have it, instead of zeros.
   bool stale_extension = false;
+  /// From here on in the file pieces are at least `payload_unit` long: a logical sector of 4096
+  /// bytes is whole on a device that says so (RELIABILITY D4), whatever `unit` is elsewhere.
+  std::uint64_t payload_from = ~std::uint64_t{0};
+  std::uint64_t payload_unit = 512;
+  /// The command of the tick itself was on its way: it survives in parts, a durable write too.
+  bool in_flight = false;
 };
 
 /// The states of one disk when power was lost before `tick`. Atoms are what survives or is lost
@@ -33,6 +39,8 @@ class CrashPoint {
   CrashPoint(const SimDisk& disk, std::uint64_t tick, const CrashOptions& options = {});
 
   std::size_t optional_atoms() const { return optional_; }
+  /// True when a write past the end may survive without its bytes.
+  bool can_be_stale() const;
   /// The disk with those optional atoms for which `keep` says so; as many as there are.
   std::shared_ptr<MemoryStore> state(const std::vector<bool>& keep) const;
 
@@ -59,6 +67,14 @@ class CrashPoint {
 /// The ticks at which a cut is worth a look: after each command of the disk that changed or
 /// settled something, and before the first.
 std::vector<std::uint64_t> crash_ticks(const SimDisk& disk);
+
+/// When to cut so that no state is missed and few come twice: power fails while a sync, a durable
+/// write or nothing at all is on its way; every earlier state is one of these with less kept.
+struct CrashCut {
+  std::uint64_t tick = 0;
+  bool in_flight = false;
+};
+std::vector<CrashCut> crash_cuts(const SimDisk& disk, std::uint64_t from_tick);
 
 /// Which of `atoms` survive, at most `budget` different choices: all of them where they fit;
 /// else everything and nothing, prefixes, all but one, one alone, runs that are lost, all but

@@ -31,16 +31,16 @@ MemoryStore::Page& MemoryStore::own_page(std::uint64_t number) {
 std::size_t MemoryStore::read(std::uint64_t at, std::span<std::byte> into) const {
   if (at >= size) return 0;
   const auto whole = static_cast<std::size_t>(std::min<std::uint64_t>(into.size(), size - at));
-  for (std::size_t done = 0; done < whole;) {
-    const std::uint64_t pos = at + done;
-    const auto skip = static_cast<std::size_t>(pos % kPage);
-    const std::size_t piece = std::min<std::size_t>(whole - done, kPage - skip);
-    const auto page = pages_.find(pos / kPage);
-    if (page == pages_.end())
-      std::memset(into.data() + done, 0, piece);
-    else
-      std::memcpy(into.data() + done, page->second->data() + skip, piece);
-    done += piece;
+  const std::uint64_t end = at + whole;
+  std::uint64_t done = at;
+  // From written page to written page; what lies between is zeros.
+  for (auto page = pages_.lower_bound(at / kPage); done < end; ++page) {
+    const bool none = page == pages_.end() || page->first * kPage >= end;
+    const std::uint64_t from = none ? end : std::max(page->first * kPage, done);
+    if (from > done) std::memset(into.data() + (done - at), 0, from - done);
+    if (none) break;
+    done = std::min(end, (page->first + 1) * kPage);
+    std::memcpy(into.data() + (from - at), page->second->data() + from % kPage, done - from);
   }
   return whole;
 }
@@ -106,6 +106,12 @@ std::int32_t MemoryStore::set_size(std::uint64_t bytes) {
   if (bytes < size) clear(bytes, align_up(size, kPage), false);
   size = bytes;
   return 0;
+}
+
+std::uint64_t MemoryStore::first_data(std::uint64_t at, std::uint64_t end) const {
+  const auto page = pages_.lower_bound(at / kPage);
+  if (page == pages_.end()) return end;
+  return std::min(std::max(at, page->first * kPage), end);
 }
 
 FileRange MemoryStore::next_data(std::uint64_t at, std::uint64_t end) const {

@@ -17,7 +17,7 @@ namespace openvhd::test {
 /// The contents: what several MemoryFile objects may share, as several opens share an inode.
 class MemoryStore {
  public:
-  static constexpr std::uint64_t kPageBytes = 65536;
+  static constexpr std::uint64_t kPageBytes = 4096;
   /// What ext4 and XFS have as the longest file, so that overflows show as EFBIG.
   static constexpr std::uint64_t kMaxBytes = std::uint64_t{1} << 60;
 
@@ -41,6 +41,8 @@ class MemoryStore {
   std::int32_t reserve(std::uint64_t at, std::uint64_t length);
   std::int32_t set_size(std::uint64_t bytes);
   FileRange next_data(std::uint64_t at, std::uint64_t end) const;
+  /// Where it begins; `end` when there is none.
+  std::uint64_t first_data(std::uint64_t at, std::uint64_t end) const;
 
  private:
   using Page = std::array<std::byte, kPageBytes>;

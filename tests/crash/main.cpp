@@ -1,0 +1,108 @@
+// crash_lab: explores, replays and exports crash states. Run without arguments for its usage.
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <ctime>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "crash/explore.hpp"
+
+namespace openvhd::test {
+namespace {
+
+using Options = std::map<std::string, std::string>;
+
+std::uint64_t number(const Options& options, const char* name, std::uint64_t otherwise) {
+  const auto found = options.find(name);
+  return found == options.end() ? otherwise : std::strtoull(found->second.c_str(), nullptr, 10);
+}
+
+std::vector<const Workload*> chosen(const Options& options) {
+  std::vector<const Workload*> out;
+  const auto wanted = options.find("workload");
+  for (const Workload& workload : workloads())
+    if (wanted == options.end() || std::string{workload.name}.starts_with(wanted->second))
+      out.push_back(&workload);
+  return out;
+}
+
+/// Of this process on its core: what others do on the machine does not count.
+double cpu_seconds() { return static_cast<double>(std::clock()) / CLOCKS_PER_SEC; }
+
+/// What one workload does not need of its share goes to those after it.
+int states(const Options& options) {
+  const auto list = chosen(options);
+  std::uint64_t left = number(options, "states", 2500 * list.size());
+  ExploreResult sum;
+  bool failed = false;
+  const double begin = cpu_seconds();
+  for (std::size_t i = 0; i < list.size(); ++i) {
+    const double start = cpu_seconds();
+    const auto result =
+        explore(*list[i], {.states = left / (list.size() - i), .seed = number(options, "seed", 1)});
+    left -= std::min(left, result.states);
+    const double took = cpu_seconds() - start;
+    std::printf("%-32s %8llu states %7llu nested %5llu of %5llu cuts whole%s %7.0f/s\n",
+                list[i]->name, static_cast<unsigned long long>(result.states),
+                static_cast<unsigned long long>(result.nested),
+                static_cast<unsigned long long>(result.exhausted),
+                static_cast<unsigned long long>(result.cuts), result.all ? ", all" : "",
+                static_cast<double>(result.states) / took);
+    std::fflush(stdout);
+    if (!result.failure.empty()) std::printf("FAILED %s\n", result.failure.c_str());
+    failed = failed || !result.failure.empty();
+    sum.states += result.states;
+    sum.nested += result.nested;
+  }
+  std::printf("workloads %zu, states %llu, nested %llu, in %.1f CPU s, %.0f states/s/core, %s\n",
+              list.size(), static_cast<unsigned long long>(sum.states),
+              static_cast<unsigned long long>(sum.nested), (cpu_seconds() - begin),
+              static_cast<double>(sum.states) / (cpu_seconds() - begin),
+              failed ? "FAILED" : "no violation");
+  return failed ? 1 : 0;
+}
+
+int replay(const std::string& name) {
+  const std::string wrong = replay_state(name, {});
+  std::printf("%s: %s\n", name.c_str(), wrong.empty() ? "as promised" : wrong.c_str());
+  return wrong.empty() ? 0 : 1;
+}
+
+int usage() {
+  std::fputs(
+      "crash_lab list\n"
+      "crash_lab states [--workload PREFIX] [--states N] [--seed N]\n"
+      "crash_lab replay STATE\n"
+      "crash_lab export STATE FILE\n",
+      stderr);
+  return 2;
+}
+
+int run(std::vector<std::string> arguments) {
+  Options options;
+  std::vector<std::string> plain;
+  for (std::size_t i = 0; i < arguments.size(); ++i) {
+    if (!arguments[i].starts_with("--"))
+      plain.push_back(arguments[i]);
+    else if (i + 1 < arguments.size()) {
+      options[arguments[i].substr(2)] = arguments[i + 1];
+      ++i;
+    }
+  }
+  if (plain.empty()) return usage();
+  if (plain[0] == "list") {
+    for (const Workload& workload : workloads()) std::puts(workload.name);
+    return 0;
+  }
+  if (plain[0] == "states") return states(options);
+  if (plain[0] == "replay" && plain.size() == 2) return replay(plain[1]);
+  if (plain[0] == "export" && plain.size() == 3) return export_state(plain[1], plain[2]) ? 0 : 1;
+  return usage();
+}
+
+}  // namespace
+}  // namespace openvhd::test
+
+int main(int argc, char** argv) { return openvhd::test::run({argv + 1, argv + argc}); }
