@@ -9,6 +9,7 @@
 
 #include "base/checked.hpp"
 #include "crash/judge.hpp"
+#include "crash/order.hpp"
 #include "support/crash_states.hpp"
 
 namespace openvhd::test {
@@ -18,11 +19,10 @@ namespace {
 struct Model {
   std::uint64_t unit = 4096;
   bool stale = false;
-  std::uint64_t share = 0;  // of the budget, in tenths
 };
-constexpr Model kModels[] = {{4096, false, 5}, {512, false, 3}, {4096, true, 1}, {512, true, 1}};
-/// One in so many states is crashed again while it recovers, so often each.
-constexpr std::uint64_t kNestedEvery = 8;
+/// The last one is more than a device promises: metadata tears within a sector too.
+constexpr Model kModels[] = {{4096, false}, {512, false}, {4096, true}, {512, true}, {8, false}};
+/// A state that is crashed again while it recovers is so as often as this.
 constexpr unsigned kNestedEach = 2;
 /// Runs that differ from seed to seed get so many states each.
 constexpr std::uint64_t kStatesPerRun = 1200;
@@ -56,6 +56,13 @@ std::vector<bool> bits_of(const std::string& hex, std::size_t count) {
   return out;
 }
 
+/// Where blocks begin, as create() lays images out; what is before them is metadata alone.
+std::uint64_t payload_from(const Shape& shape) {
+  if (shape.format == Format::vhdx) return 3 * kMiB + shape.log_bytes;
+  if (shape.type == DiskType::fixed) return 0;
+  return 1536 + align_up(div_ceil(shape.virtual_size, shape.block_size) * 4, 512);
+}
+
 /// One recorded run of a workload.
 class Run {
  public:
@@ -76,7 +83,7 @@ class Run {
             cuts_[cut].tick,
             {.unit = model.unit,
              .stale_extension = model.stale,
-             .payload_from = workload_.shape.sector == 4096 ? std::uint64_t{3} * kMiB : ~0ull,
+             .payload_from = payload_from(workload_.shape),
              .payload_unit = workload_.shape.sector,
              .in_flight = cuts_[cut].in_flight}};
   }
@@ -84,6 +91,11 @@ class Run {
     return std::string{workload_.name} + '/' + std::to_string(seed_) + '/' +
            std::to_string(model.unit) + (model.stale ? "s/" : "/") + std::to_string(cut) + '/' +
            hex_of(keep);
+  }
+  std::string broken_order() const {
+    std::vector<std::uint64_t> ticks;
+    for (const OpenedIds& open : actor_.opens()) ticks.push_back(open.at);
+    return test::broken_order(workload_.shape, actor_.disk(), ticks);
   }
   Allowed allowed(std::size_t cut) const {
     const std::uint64_t tick = cuts_[cut].tick;
@@ -99,7 +111,8 @@ class Run {
     return judge_state(workload_.shape, state, allowed,
                        {.around = options_.recover,
                         .seed = hash,
-                        .nested = hash / 64 % kNestedEvery == 0 ? kNestedEach : 0});
+                        .opens = actor_.opens(),
+                        .nested = hash / 64 % options_.nested_every == 0 ? kNestedEach : 0});
   }
 
  private:
@@ -149,10 +162,11 @@ std::string command_for(const std::string& name, const std::string& wrong) {
   return name + ": " + wrong + "\n  once more: crash_lab replay " + name;
 }
 
-void explore_run(const Run& run, std::uint64_t budget, ExploreResult& result) {
+void explore_run(const Run& run, std::uint64_t budget, std::uint64_t nested_every,
+                 ExploreResult& result) {
   auto choices = choices_of(run);
   // A nested state is one more; what they will be is known on average.
-  share_out(choices, budget * kNestedEvery / (kNestedEvery + kNestedEach));
+  share_out(choices, budget * nested_every / (nested_every + kNestedEach));
   const std::uint64_t end = result.states + budget;
   bool all = true;
   for (const Choice& choice : choices) {
@@ -192,10 +206,13 @@ ExploreResult explore(const Workload& workload, const ExploreOptions& options) {
       result.failure = std::string{workload.name} + ", seed " + std::to_string(seed) + ": " + wrong;
       return result;
     }
-    // The contents at the end are those that the model has, before anything is cut.
+    if (const std::string wrong = run.broken_order(); !wrong.empty()) {
+      result.failure = std::string{workload.name} + ", seed " + std::to_string(seed) + ": " + wrong;
+      return result;
+    }
     const bool many = run.actor().used_random();
     const std::uint64_t left = options.states - result.states;
-    explore_run(run, many ? std::min(left, kStatesPerRun) : left, result);
+    explore_run(run, many ? std::min(left, kStatesPerRun) : left, options.nested_every, result);
     if (!result.failure.empty() || !many) break;
   }
   return result;

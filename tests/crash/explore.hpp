@@ -14,6 +14,7 @@ struct ExploreOptions {
   std::uint64_t seed = 1;
   const Surroundings* run = nullptr;      ///< Of the workload; borrowed, may be null.
   const Surroundings* recover = nullptr;  ///< Of what comes after the crash.
+  std::uint64_t nested_every = 8;  ///< One state in so many is crashed again while it recovers.
   /// What mutants do to a state before anybody reads it; may be empty.
   std::function<void(MemoryStore&)> tamper{};
 };

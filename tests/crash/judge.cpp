@@ -1,6 +1,7 @@
 #include "crash/judge.hpp"
 
 #include "base/checked.hpp"
+#include "crash/order.hpp"
 #include "support/crash_states.hpp"
 
 namespace openvhd::test {
@@ -31,7 +32,7 @@ class Judge {
     out.wrong = as_found(allowed);
     if (out.wrong.empty()) out.wrong = recovery();
     if (out.wrong.empty() && options_.nested > 0) out = crashes_within();
-    if (out.wrong.empty() && options_.nested_fault) out.wrong = failures_within();
+    if (out.wrong.empty() && options_.faults) out = failures_within();
     return out;
   }
 
@@ -64,7 +65,25 @@ class Judge {
     found_ = second_opinion(shape_, state_);
     if (!found_.wrong.empty()) return "checker: " + found_.wrong;
     if (auto wrong = allowed.check(found_.contents); !wrong.empty()) return wrong;
+    if (auto wrong = announced(); !wrong.empty()) return wrong;
     return reopened(state_, found_.contents, "read-only");
+  }
+
+  /// X19: what a session wrote is not to be seen before its ids are.
+  std::string announced() const {
+    if (shape_.format != Format::vhdx || options_.opens.empty()) return {};
+    std::uint64_t newest = 0;
+    for (const IdRun& run : found_.contents.runs())
+      if (run.id != kForeignId) newest = std::max(newest, run.id);
+    const OpenedIds* session = nullptr;
+    for (const OpenedIds& open : options_.opens)
+      if (open.first_id <= newest) session = &open;
+    if (session == nullptr || newest <= kParentId) return {};
+    if (found_.data_write_id == session->data_write_id)
+      return "data changed before DataWriteGuid did (X19)";
+    if (found_.file_write_id == session->file_write_id)
+      return "the file changed before FileWriteGuid did (X19)";
+    return {};
   }
 
   std::string reopened(const MemoryStore& state, const Contents& expected, const char* when) {
@@ -141,8 +160,10 @@ class Judge {
       static_cast<void>((*session)->write(extra_.first, 1, extra_.id));
       static_cast<void>((*session)->flush());
       flushed_at = disk->power().now();
+      if (random_() % 2 == 0) static_cast<void>((*session)->close());
     }
     Judgement out;
+    out.wrong = broken_order(shape_, *disk, {0});
     const auto cuts = crash_cuts(*disk, 0);
     for (unsigned i = 0; i < options_.nested && out.wrong.empty(); ++i) {
       const CrashCut cut = cuts[random_() % cuts.size()];
@@ -161,7 +182,11 @@ class Judge {
       else if (cut.tick >= wrote_at)
         allowed.may(extra_);
       const auto state = point.state(keep);
-      out.wrong = Judge{shape_, *state, {.around = options_.around, .seed = random_()}, depth_ + 1}
+      const OpenedIds before{0, extra_.id, found_.file_write_id, found_.data_write_id};
+      out.wrong = Judge{shape_,
+                        *state,
+                        {.around = options_.around, .seed = random_(), .opens = {before}},
+                        depth_ + 1}
                       .run(allowed)
                       .wrong;
       ++out.nested;
@@ -172,27 +197,50 @@ class Judge {
     return out;
   }
 
-  /// A command of the recovery fails: what was found is there when it is tried again.
-  std::string failures_within() {
+  /// Each command of the recovery fails in turn: what was found is there when it is tried again.
+  Judgement failures_within() {
+    Judgement out;
+    for (std::uint64_t nth = 0; out.wrong.empty(); ++nth) {
+      for (const RecoveryFault fault : {RecoveryFault{5, false}, {5, true}, {28, false}}) {
+        if (!fails_at(nth, fault, out)) return out;
+        if (out.wrong.empty()) continue;
+        out.wrong = "command " + std::to_string(nth) + " of the recovery failed with " +
+                    std::to_string(fault.error) + ": " + out.wrong;
+        return out;
+      }
+    }
+    return out;
+  }
+
+  struct RecoveryFault {
+    int error = 0;
+    bool sticky = false;
+  };
+
+  /// False when there are not so many commands.
+  bool fails_at(std::uint64_t nth, const RecoveryFault& fault, Judgement& out) {
     MemoryStore start{state_};
     start.capacity = MemoryStore::kMaxBytes;
     const auto disk = std::make_shared<SimDisk>(start);
-    disk->fail({.kind = {}, .nth = random_() % 24, .error = random_() % 2 == 0 ? 5 : 28});
+    disk->fail({.kind = {}, .nth = nth, .error = fault.error, .sticky = fault.sticky});
     {
       const auto guids = host(2);
       auto session = open(std::make_unique<SimFile>(disk), true, *guids);
       if (session) {
         static_cast<void>((*session)->write(extra_.first, 1, extra_.id));
         static_cast<void>((*session)->flush());
+        static_cast<void>((*session)->close());
       }
     }
+    if (disk->power().now() <= nth) return false;
     Allowed allowed{found_.contents};
     allowed.may(extra_);
-    const std::string wrong =
+    out.wrong =
         Judge{shape_, disk->now(), {.around = options_.around, .seed = random_()}, depth_ + 1}
             .run(allowed)
             .wrong;
-    return wrong.empty() ? wrong : "a command of the recovery failed: " + wrong;
+    ++out.nested;
+    return true;
   }
 
   const Shape& shape_;

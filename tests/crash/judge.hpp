@@ -13,13 +13,14 @@ namespace openvhd::test {
 struct JudgeOptions {
   const Surroundings* around = nullptr;  ///< Of the recovery; borrowed, may be null.
   std::uint64_t seed = 0;                ///< Where to write, how to end, where to crash again.
+  std::vector<OpenedIds> opens{};        ///< The sessions before the crash.
   unsigned nested = 0;                   ///< Crashes within the recovery to look at.
-  bool nested_fault = false;             ///< Commands that fail within the recovery, too.
+  bool faults = false;  ///< In their place: every command of the recovery fails, in three ways.
 };
 
 struct Judgement {
   std::string wrong;         ///< Empty: all promises hold.
-  std::uint64_t nested = 0;  ///< States within the recovery that were judged.
+  std::uint64_t nested = 0;  ///< Crashes or failures within the recovery that were judged.
 };
 
 /// `state` stays as it is.

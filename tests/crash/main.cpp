@@ -8,6 +8,8 @@
 #include <vector>
 
 #include "crash/explore.hpp"
+#include "crash/faults.hpp"
+#include "crash/mutants.hpp"
 
 namespace openvhd::test {
 namespace {
@@ -64,6 +66,64 @@ int states(const Options& options) {
   return failed ? 1 : 0;
 }
 
+/// Every mutant has to be noticed, but for those that cannot be.
+int mutants(const Options& options) {
+  const std::uint64_t budget = number(options, "states", 6000);
+  const auto wanted = options.find("only");
+  const double begin = cpu_seconds();
+  unsigned noticed = 0;
+  unsigned harmless = 0;
+  unsigned missed = 0;
+  for (const Mutant& mutant : all_mutants()) {
+    if (wanted != options.end() && mutant.name().find(wanted->second) == std::string::npos)
+      continue;
+    // That nothing shows it is expected of a harmless one, and looked at less long.
+    const MutantResult result = try_mutant(mutant, mutant.harmless.empty() ? budget : budget / 6);
+    const char* verdict = result.noticed ? "noticed" : "MISSED";
+    if (!mutant.harmless.empty()) verdict = result.noticed ? "NOT HARMLESS" : "harmless";
+    const bool good = result.noticed == mutant.harmless.empty();
+    std::printf("%-12s %-52s %6llu states  %s\n", verdict, mutant.name().c_str(),
+                static_cast<unsigned long long>(result.states),
+                mutant.harmless.empty() ? result.failure.c_str() : mutant.harmless.c_str());
+    std::fflush(stdout);
+    missed += good ? 0 : 1;
+    noticed += result.noticed && good ? 1 : 0;
+    harmless += !result.noticed && good ? 1 : 0;
+  }
+  std::printf("mutants %u: noticed %u, harmless %u, MISSED %u, in %.1f CPU s\n",
+              noticed + harmless + missed, noticed, harmless, missed, cpu_seconds() - begin);
+  return missed == 0 ? 0 : 1;
+}
+
+int faults(const Options& options) {
+  const auto list = chosen(options);
+  FaultResult sum;
+  bool failed = false;
+  const double begin = cpu_seconds();
+  for (const Workload* workload : list) {
+    const auto result = inject_faults(*workload, {.every = number(options, "every", 1),
+                                                  .from = number(options, "from", 0),
+                                                  .seed = number(options, "seed", 1)});
+    std::printf("%-32s %6llu runs %6llu recoveries\n", workload->name,
+                static_cast<unsigned long long>(result.runs),
+                static_cast<unsigned long long>(result.recovery));
+    if (!result.failure.empty()) std::printf("FAILED %s\n", result.failure.c_str());
+    std::fflush(stdout);
+    failed = failed || !result.failure.empty();
+    sum.runs += result.runs;
+    sum.recovery += result.recovery;
+    for (const auto& [site, count] : result.sites) sum.sites[site] += count;
+  }
+  if (options.contains("sites"))
+    for (const auto& [site, count] : sum.sites)
+      std::printf("%8llu  %s\n", static_cast<unsigned long long>(count), site.c_str());
+  std::printf("workloads %zu, runs %llu, of recoveries %llu, sites %zu, in %.1f CPU s, %s\n",
+              list.size(), static_cast<unsigned long long>(sum.runs + sum.recovery),
+              static_cast<unsigned long long>(sum.recovery), sum.sites.size(),
+              cpu_seconds() - begin, failed ? "FAILED" : "no violation");
+  return failed ? 1 : 0;
+}
+
 int replay(const std::string& name) {
   const std::string wrong = replay_state(name, {});
   std::printf("%s: %s\n", name.c_str(), wrong.empty() ? "as promised" : wrong.c_str());
@@ -74,6 +134,8 @@ int usage() {
   std::fputs(
       "crash_lab list\n"
       "crash_lab states [--workload PREFIX] [--states N] [--seed N]\n"
+      "crash_lab faults [--workload PREFIX] [--every N] [--from N] [--seed N] [--sites yes]\n"
+      "crash_lab mutants [--states N] [--only TEXT]\n"
       "crash_lab replay STATE\n"
       "crash_lab export STATE FILE\n",
       stderr);
@@ -97,6 +159,8 @@ int run(std::vector<std::string> arguments) {
     return 0;
   }
   if (plain[0] == "states") return states(options);
+  if (plain[0] == "faults") return faults(options);
+  if (plain[0] == "mutants") return mutants(options);
   if (plain[0] == "replay" && plain.size() == 2) return replay(plain[1]);
   if (plain[0] == "export" && plain.size() == 3) return export_state(plain[1], plain[2]) ? 0 : 1;
   return usage();

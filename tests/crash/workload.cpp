@@ -17,17 +17,20 @@ Actor::Actor(const Shape& shape, std::uint64_t seed, const Surroundings& around)
       disk_{std::make_shared<SimDisk>()},
       blank_{blank_contents(shape)} {
   disk_->now().capacity = shape.capacity;
+  if (around_.disk) around_.disk(*disk_);
   hosts_.push_back(around_.make_host(0, seed_));
   const auto file = around_.file(std::make_unique<SimFile>(disk_), Surroundings::Phase::create);
   note("create", create_image(*file, shape_, *hosts_.back()));
   from_tick_ = now();
-  if (trouble_.empty()) open();
+  if (failures_.empty()) open();
 }
 
 Actor::~Actor() = default;
 
 void Actor::open() {
   hosts_.push_back(around_.make_host(hosts_.size(), seed_));
+  const SecondOpinion before = second_opinion(shape_, disk_->now());
+  opens_.push_back({now(), next_id_, before.file_write_id, before.data_write_id});
   auto opened = Session::open(
       shape_, around_.file(std::make_unique<SimFile>(disk_), Surroundings::Phase::run), true,
       *hosts_.back());
@@ -41,9 +44,12 @@ void Actor::open() {
 void Actor::note(const char* what, const Status& status, Change* change) {
   if (status) return;
   if (change != nullptr) failed_[static_cast<std::size_t>(change - changes_.data())] = true;
-  if (!trouble_.empty()) return;
-  first_error_ = status.error();
-  trouble_ = std::string{what} + ": " + describe(status.error(), "image");
+  failures_.push_back({what, status.error(), now()});
+}
+
+std::string Actor::trouble() const {
+  if (failures_.empty()) return {};
+  return failures_.front().call + ": " + describe(failures_.front().error, "image");
 }
 
 Change* Actor::start(std::uint64_t id, std::uint64_t first, std::uint64_t count) {
@@ -72,6 +78,12 @@ void Actor::trim_block(std::uint64_t block) {
   trim(block * shape_.block_sectors(), shape_.block_sectors());
 }
 
+/// What no flush covered is old or new, and no later one decides which.
+void Actor::all_uncertain() {
+  for (std::size_t i = 0; i < changes_.size(); ++i)
+    failed_[i] = failed_[i] || changes_[i].durable > now();
+}
+
 void Actor::all_durable(std::size_t changes) {
   for (std::size_t i = 0; i < changes; ++i)
     if (!failed_[i]) changes_[i].durable = std::min(changes_[i].durable, now());
@@ -80,14 +92,15 @@ void Actor::all_durable(std::size_t changes) {
 void Actor::flush() {
   if (!session_) return;
   const Status status = session_->flush();
-  if (status) all_durable(changes_.size());
+  // The host tells of a failed sync once, and may then have forgotten what it was of.
+  status ? all_durable(changes_.size()) : all_uncertain();
   note("flush", status);
 }
 
 void Actor::close() {
   if (!session_) return;
   const Status status = session_->close();
-  if (status) all_durable(changes_.size());
+  status ? all_durable(changes_.size()) : all_uncertain();
   note("close", status);
   session_.reset();
 }
@@ -97,10 +110,16 @@ void Actor::reopen() {
   open();
 }
 
+void Actor::tamper(std::uint64_t at, std::span<const std::byte> bytes) {
+  close();
+  SimFile file{disk_};
+  note("tamper", file.write_all({at}, bytes));
+  note("tamper", file.sync());
+  open();
+}
+
 void Actor::kill() {
-  // What no flush covered is old or new, and what comes later does not decide which.
-  for (std::size_t i = 0; i < changes_.size(); ++i)
-    failed_[i] = failed_[i] || changes_[i].durable > now();
+  all_uncertain();
   session_.reset();
   open();
 }
@@ -139,11 +158,12 @@ void Actor::together(const std::vector<Side>& sides) {
   std::vector<Operation*> pointers;
   for (const auto& operation : operations) pointers.push_back(operation.get());
   used_random_ = true;
+  used_together_ = true;
   ShuffleDriver driver{session_->files(), random_(), true};
   const auto outcomes = driver.run(pointers);
   for (std::size_t i = 0; i < outcomes.size(); ++i) {
     // A flush beside them covers what completed before all of them were submitted.
-    if (changes[i] == nullptr && outcomes[i]) all_durable(before);
+    if (changes[i] == nullptr) outcomes[i] ? all_durable(before) : all_uncertain();
     note("side by side", outcomes[i], changes[i]);
   }
 }

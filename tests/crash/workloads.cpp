@@ -231,6 +231,19 @@ void killed_sessions(Actor& a) {
   a.flush();
 }
 
+/// The copy of the footer at 0 is damaged: until it is mended, the one at the end is all there is.
+void bad_copy(Actor& a) {
+  constexpr std::array<std::byte, 512> kNothing{};
+  a.tamper(0, kNothing);
+  a.begin();
+  const std::uint64_t block = a.shape().block_sectors();
+  for (std::uint64_t i = 0; i < 5; ++i) {
+    a.write(2 * i * block, 3);
+    if (i % 2 == 0) a.flush();
+  }
+  a.close();
+}
+
 void side_by_side(Actor& a) {
   const std::uint64_t block = a.shape().block_sectors();
   using Kind = Side::Kind;
@@ -333,6 +346,8 @@ constexpr std::array kWorkloads{
     Workload{"vhd_dynamic_sessions", vhd(kDynamic), sessions},
     Workload{"vhd_dynamic_killed_narrow", vhd(kDynamic, 20 * 16 * kKiB, 16 * kKiB, kNarrow),
              killed_sessions},
+    Workload{"vhd_dynamic_bad_copy_narrow", vhd(kDynamic, 20 * 16 * kKiB, 16 * kKiB, 128 * kKiB),
+             bad_copy},
     Workload{"vhd_dynamic_side_by_side", vhd(kDynamic), side_by_side},
     Workload{"vhd_dynamic_mixture_narrow", vhd(kDynamic, 20 * 16 * kKiB, 16 * kKiB, kNarrow),
              mixture},
