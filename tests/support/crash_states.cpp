@@ -46,6 +46,10 @@ void CrashPoint::add_op(const SimDisk::Op& op, bool stable) {
   }
   // What is stable can be read: then the file also is long enough.
   if (stable || op.at + op.length > op.size_before) plain(Atom::Kind::grow);
+  if (stable) {  // whole, then: it cannot have torn
+    add({.kind = Atom::Kind::data, .at = op.at, .length = op.length, .bytes = op.bytes});
+    return;
+  }
   for (std::uint64_t done = 0; done < op.length;) {
     const std::uint64_t unit = op.at + done < options_.payload_from
                                    ? options_.unit
@@ -53,7 +57,7 @@ void CrashPoint::add_op(const SimDisk::Op& op, bool stable) {
     const std::uint64_t to_boundary = unit - (op.at + done) % unit;
     const std::uint64_t piece = std::min(op.length - done, to_boundary);
     add({.kind = Atom::Kind::data,
-         .optional = !stable,
+         .optional = true,
          .at = op.at + done,
          .length = piece,
          .bytes = std::span{op.bytes}.subspan(done, piece)});
