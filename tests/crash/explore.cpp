@@ -10,6 +10,7 @@
 #include "base/checked.hpp"
 #include "crash/judge.hpp"
 #include "crash/order.hpp"
+#include "crash/session.hpp"
 #include "support/crash_states.hpp"
 
 namespace openvhd::test {
@@ -254,7 +255,51 @@ std::string replay_state(const std::string& name, const ExploreOptions& options)
   return run.judge(name, *run.state(point, keep), run.allowed(parsed->cut)).wrong;
 }
 
-bool export_state(const std::string& name, const std::string& path) {
+std::vector<std::string> sample_names(const Workload& workload, std::size_t count) {
+  const ExploreOptions options;
+  const Run run{workload, 1, options};
+  std::vector<std::string> out;
+  for (std::size_t i = 0; i < count; ++i) {
+    const std::size_t cut = (2 * i + 1) * run.cuts().size() / (2 * count);
+    const Model& model = kModels[i % std::size(kModels)];
+    const std::size_t atoms = run.point(cut, model).optional_atoms();
+    const auto survivors = choose_survivors(atoms, 32, i);
+    out.push_back(run.name(cut, model, survivors[(7 * i) % survivors.size()]));
+  }
+  return out;
+}
+
+namespace {
+
+bool write_store(const MemoryStore& store, const std::string& path) {
+  std::ofstream out{path, std::ios::binary | std::ios::trunc};
+  std::vector<char> buffer(MemoryStore::kPageBytes);
+  for (std::uint64_t at = store.first_data(0, store.size); at < store.size;
+       at = store.first_data(at, store.size)) {
+    const std::size_t got = store.read(at, std::as_writable_bytes(std::span{buffer}));
+    out.seekp(static_cast<std::streamoff>(at));
+    out.write(buffer.data(), static_cast<std::streamsize>(got));
+    at += got;
+  }
+  out.close();
+  return out && ::truncate(path.c_str(), static_cast<off_t>(store.size)) == 0;
+}
+
+bool write_contents(const Shape& shape, const Contents& contents, const std::string& path) {
+  MemoryStore raw;
+  raw.set_size(shape.virtual_size);
+  for (const IdRun& run : contents.runs()) {
+    if (run.id == kZeroId) continue;
+    std::vector<std::byte> bytes(run.count * shape.sector);
+    stamp(bytes, shape.sector, run.first, run.id);
+    raw.write(run.first * shape.sector, bytes);
+  }
+  return write_store(raw, path);
+}
+
+}  // namespace
+
+bool export_state(const std::string& name, const std::string& path, const std::string& contents) {
   const auto parsed = parse_name(name);
   const Workload* const workload = parsed ? find_workload(parsed->workload) : nullptr;
   if (workload == nullptr) return false;
@@ -263,21 +308,10 @@ bool export_state(const std::string& name, const std::string& path) {
   if (parsed->cut >= run.cuts().size()) return false;
   const CrashPoint point = run.point(parsed->cut, parsed->model);
   const auto store = point.state(bits_of(parsed->atoms, point.optional_atoms()));
-  std::ofstream out{path, std::ios::binary | std::ios::trunc};
-  std::vector<char> buffer(MemoryStore::kPageBytes);
-  for (std::uint64_t at = 0; at < store->size;) {
-    const FileRange data = store->next_data(at, store->size);
-    if (data.length == 0) break;
-    at = data.at.value;
-    const std::size_t got =
-        store->read(at, std::as_writable_bytes(std::span{buffer})
-                            .first(std::min<std::uint64_t>(buffer.size(), data.length)));
-    out.seekp(static_cast<std::streamoff>(at));
-    out.write(buffer.data(), static_cast<std::streamsize>(got));
-    at += got;
-  }
-  out.close();
-  return out && ::truncate(path.c_str(), static_cast<off_t>(store->size)) == 0;
+  if (!write_store(*store, path)) return false;
+  if (contents.empty()) return true;
+  const SecondOpinion opinion = second_opinion(workload->shape, *store);
+  return opinion.wrong.empty() && write_contents(workload->shape, opinion.contents, contents);
 }
 
 }  // namespace openvhd::test

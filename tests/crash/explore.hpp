@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "crash/workload.hpp"
 
@@ -34,7 +35,12 @@ ExploreResult explore(const Workload& workload, const ExploreOptions& options);
 /// Empty: nothing is wrong with it.
 std::string replay_state(const std::string& name, const ExploreOptions& options);
 
+/// Names of states, spread over the cuts of a workload.
+std::vector<std::string> sample_names(const Workload& workload, std::size_t count);
+
 /// Writes that state to a host file, for other readers; false when there is none of that name.
-bool export_state(const std::string& name, const std::string& path);
+/// With `contents` also what the checker of this directory reads, as a raw file.
+bool export_state(const std::string& name, const std::string& path,
+                  const std::string& contents = {});
 
 }  // namespace openvhd::test

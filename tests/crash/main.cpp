@@ -24,6 +24,8 @@ std::uint64_t number(const Options& options, const char* name, std::uint64_t oth
 std::vector<const Workload*> chosen(const Options& options) {
   std::vector<const Workload*> out;
   const auto wanted = options.find("workload");
+  if (wanted != options.end())
+    if (const Workload* const one = find_workload(wanted->second)) return {one};
   for (const Workload& workload : workloads())
     if (wanted == options.end() || std::string{workload.name}.starts_with(wanted->second))
       out.push_back(&workload);
@@ -130,6 +132,25 @@ int replay(const std::string& name) {
   return wrong.empty() ? 0 : 1;
 }
 
+/// NUMBER.vhdx or NUMBER.vhd for each state, NUMBER.raw for what it reads as; a line for each.
+int sample(const Options& options, const std::string& folder) {
+  std::size_t number_of_file = 0;
+  for (const Workload* workload : chosen(options)) {
+    for (const std::string& name : sample_names(*workload, number(options, "count", 5))) {
+      const std::string base = folder + '/' + std::to_string(number_of_file++);
+      const char* const ending = workload->shape.format == Format::vhdx ? ".vhdx" : ".vhd";
+      // A child reads as its parent, which is not among the files; large disks take long.
+      const bool whole = !workload->shape.has_parent() && workload->shape.virtual_size < 64 << 20;
+      if (!export_state(name, base + ending, whole ? base + ".raw" : "")) {
+        std::printf("FAILED %s\n", name.c_str());
+        return 1;
+      }
+      std::printf("%s%s %s\n", base.c_str(), ending, name.c_str());
+    }
+  }
+  return 0;
+}
+
 int usage() {
   std::fputs(
       "crash_lab list\n"
@@ -137,7 +158,8 @@ int usage() {
       "crash_lab faults [--workload PREFIX] [--every N] [--from N] [--seed N] [--sites yes]\n"
       "crash_lab mutants [--states N] [--only TEXT]\n"
       "crash_lab replay STATE\n"
-      "crash_lab export STATE FILE\n",
+      "crash_lab export STATE FILE\n"
+      "crash_lab sample [--workload PREFIX] [--count N] FOLDER\n",
       stderr);
   return 2;
 }
@@ -162,6 +184,7 @@ int run(std::vector<std::string> arguments) {
   if (plain[0] == "faults") return faults(options);
   if (plain[0] == "mutants") return mutants(options);
   if (plain[0] == "replay" && plain.size() == 2) return replay(plain[1]);
+  if (plain[0] == "sample" && plain.size() == 2) return sample(options, plain[1]);
   if (plain[0] == "export" && plain.size() == 3) return export_state(plain[1], plain[2]) ? 0 : 1;
   return usage();
 }
