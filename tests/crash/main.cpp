@@ -192,4 +192,11 @@ int run(std::vector<std::string> arguments) {
 }  // namespace
 }  // namespace openvhd::test
 
+#if defined(__SANITIZE_ADDRESS__)
+/// Memory that was given back stays out of use for less long: half of the time went into it.
+extern "C" const char* __asan_default_options() {
+  return "quarantine_size_mb=2:thread_local_quarantine_size_kb=64:malloc_context_size=4";
+}
+#endif
+
 int main(int argc, char** argv) { return openvhd::test::run({argv + 1, argv + argc}); }
