@@ -99,21 +99,7 @@ std::vector<std::byte> EditSession::entry(const Change& change, const Guid& log_
   return out;
 }
 
-Result<std::vector<FileStep>> EditSession::steps(Change change) {
-  if (change.edits.entry_bytes() > most_entry_bytes()) {
-    return Error{.code = Errc::unsupported,
-                 .where = log_.at,
-                 .what = "log: too small for the change in one entry (2.3.1)"};
-  }
-  std::vector<FileStep> steps;
-  if (!announced_) {
-    // 2.2.2.1: before the first change of anything in the file. Headers are never logged.
-    OVHD_CHECK(add_header(
-        {.change = {.file_write_guid = host_->random_guid()}, .what = "header (2.2.2): write"},
-        steps));
-    announced_ = true;
-  }
-  std::ranges::move(change.before, std::back_inserter(steps));
+Status EditSession::add_commit(const Change& change, std::vector<FileStep>& steps) {
   steps.push_back(sync_step("sync before the log entry"));
   const Guid log_guid = host_->random_guid();
   // A header that names a log without an entry is a corrupt image (L01): the entry is first.
@@ -133,6 +119,25 @@ Result<std::vector<FileStep>> EditSession::steps(Change change) {
   OVHD_CHECK(add_header({.change = {.log_guid = Guid{}}, .what = "header (2.2.2): write"}, steps));
   // Both copies say that the log is empty: if one is lost, nothing old is replayed.
   OVHD_CHECK(add_header({.what = "header (2.2.2): write"}, steps));
+  return Ok{};
+}
+
+Result<std::vector<FileStep>> EditSession::steps(Change change) {
+  if (change.edits.entry_bytes() > most_entry_bytes()) {
+    return Error{.code = Errc::unsupported,
+                 .where = log_.at,
+                 .what = "log: too small for the change in one entry (2.3.1)"};
+  }
+  std::vector<FileStep> steps;
+  if (!announced_) {
+    // 2.2.2.1: before the first change of anything in the file. Headers are never logged.
+    OVHD_CHECK(add_header(
+        {.change = {.file_write_guid = host_->random_guid()}, .what = "header (2.2.2): write"},
+        steps));
+    announced_ = true;
+  }
+  std::ranges::move(change.before, std::back_inserter(steps));
+  if (!change.edits.empty()) OVHD_CHECK(add_commit(change, steps));
   if (!change.after.empty()) {
     std::ranges::move(change.after, std::back_inserter(steps));
     steps.push_back(sync_step("sync of the image"));

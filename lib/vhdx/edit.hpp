@@ -64,8 +64,8 @@ class EditSession {
 
   /// The steps of one change. What they come to counts from the header on that names the log;
   /// that one also has the new DataWriteGuid, so that children of an image that was not changed
-  /// after all still fit. Errors: unsupported (larger than the log), corrupt (no sequence numbers
-  /// left).
+  /// after all still fit. Without edits there is nothing to commit, and no entry. Errors:
+  /// unsupported (larger than the log), corrupt (no sequence numbers left).
   Result<std::vector<FileStep>> steps(Change change);
 
  private:
@@ -73,6 +73,7 @@ class EditSession {
       : header_{header}, copy_{copy}, log_{log}, file_bytes_{file_bytes}, host_{&host} {}
   struct HeaderEdit;
   Status add_header(const HeaderEdit& edit, std::vector<FileStep>& steps);
+  Status add_commit(const Change& change, std::vector<FileStep>& steps);
   std::vector<std::byte> entry(const Change& change, const Guid& log_guid) const;
 
   Header header_;

@@ -2,16 +2,15 @@
 
 #include <algorithm>
 #include <array>
-#include <cstring>
 #include <limits>
 #include <utility>
 
-#include "base/crc32c.hpp"
 #include "base/try.hpp"
 #include "vhdx/edit.hpp"
 #include "vhdx/headers.hpp"
 #include "vhdx/owned_space.hpp"
 #include "vhdx/parse.hpp"
+#include "vhdx/region_edit.hpp"
 
 namespace openvhd::vhdx {
 namespace {
@@ -146,7 +145,7 @@ class Planner {
         range_step(IoCommand::Kind::reserve, table_.at, bytes, "space for the new BAT region"));
     end_ += bytes;
     OVHD_CHECK(copy_entries());
-    OVHD_CHECK(put_region());
+    OVHD_CHECK(put_bat_region(file_, image_, table_, change_.edits));
     change_.after.push_back(optionally(range_step(IoCommand::Kind::punch, image_.bat.at,
                                                   image_.bat.length, "the old BAT region")));
     return Ok{};
@@ -177,48 +176,6 @@ class Planner {
     change_.before.push_back(range_step(IoCommand::Kind::zero, table_.at + first * kBatEntryBytes,
                                         (end - first) * kBatEntryBytes,
                                         "new BAT region: entries that are new"));
-    return Ok{};
-  }
-
-  /// Both copies of the region table say where the table is now.
-  Status put_region() {
-    std::vector<std::byte> table(kRegionTableBytes);
-    OVHD_CHECK(file_.read_exact(kRegionTableAt[image_.current_region_table], table,
-                                "region table: the file ends inside it (2.2.3, X01)"));
-    auto header = load<RegionTableHeader>(table);
-    bool found = false;
-    for (std::uint32_t i = 0; i < std::min<std::uint32_t>(header.entry_count, kMaxRegions); ++i) {
-      const std::span<std::byte> place =
-          std::span{table}.subspan(sizeof header + i * sizeof(RegionTableEntry));
-      auto entry = load<RegionTableEntry>(place);
-      if (entry.guid.value() != kBatRegion) continue;
-      entry.file_offset = Le64{table_.at.value};
-      entry.length = Le32{narrow<std::uint32_t>(table_.length)};
-      store(place, entry);
-      found = true;
-    }
-    if (!found) {
-      return Error{.code = Errc::corrupt,
-                   .where = kRegionTableAt[image_.current_region_table],
-                   .what = "region table: no BAT region (2.2.3, X05)"};
-    }
-    header.checksum = Le32{0};
-    store(std::span{table}, header);
-    header.checksum = Le32{crc32c(table)};
-    store(std::span{table}, header);
-    for (const FileOffset copy : kRegionTableAt) OVHD_CHECK(put_differing(copy, table));
-    return Ok{};
-  }
-
-  /// Only the sectors that change.
-  Status put_differing(FileOffset at, std::span<const std::byte> bytes) {
-    std::vector<std::byte> there(bytes.size());
-    OVHD_CHECK(file_.read_exact(at, there, "region table: the file ends inside it (2.2.3, X01)"));
-    for (std::size_t i = 0; i < bytes.size(); i += kLogSectorBytes) {
-      const auto part = bytes.subspan(i, kLogSectorBytes);
-      if (std::memcmp(part.data(), there.data() + i, part.size()) == 0) continue;
-      OVHD_CHECK(change_.edits.put(file_, at + i, part));
-    }
     return Ok{};
   }
 
