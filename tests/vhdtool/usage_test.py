@@ -9,7 +9,8 @@ import unittest
 from program import Case, NOT_FOUND, USAGE, VHDTOOL, bytes_of, needs
 
 GENERATED = os.environ.get("VHDTOOL_GENERATED", "")
-VERBS = ("create", "info", "check", "convert", "map", "compare", "dump", "replay", "io", "bench")
+VERBS = ("create", "info", "check", "convert", "map", "compare", "dump", "replay", "resize",
+         "compact", "io", "bench")
 
 
 def generated(name):

@@ -45,6 +45,7 @@ class Arguments {
   /// Positionals are required and come in the order of declaration; only the last may repeat.
   void positional(ArgumentText text, Binding binding);
   /// The last one, which may be left out.
+  /// Behind those that are required.
   void optional_positional(ArgumentText text, Binding binding);
   void option(ArgumentText text, Binding binding);
   void required_option(ArgumentText text, Binding binding);

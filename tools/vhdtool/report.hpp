@@ -2,9 +2,11 @@
 #pragma once
 
 #include <openvhd/check.hpp>
+#include <openvhd/compact.hpp>
 #include <openvhd/convert.hpp>
 #include <openvhd/disk_info.hpp>
 #include <openvhd/dump.hpp>
+#include <openvhd/resize.hpp>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -40,5 +42,11 @@ Json convert_json(const openvhd::ConvertResult& result);
 
 std::string replay_text(const openvhd::ReplayResult& result, bool dry_run);
 Json replay_json(const openvhd::ReplayResult& result, bool dry_run);
+
+std::string resize_text(const openvhd::ResizeResult& result);
+Json resize_json(const openvhd::ResizeResult& result);
+
+std::string compact_text(const openvhd::CompactResult& result, bool dry_run);
+Json compact_json(const openvhd::CompactResult& result, bool dry_run);
 
 }  // namespace vhdtool

@@ -42,6 +42,8 @@ std::unique_ptr<Verb> map_verb();
 std::unique_ptr<Verb> compare_verb();
 std::unique_ptr<Verb> dump_verb();
 std::unique_ptr<Verb> replay_verb();
+std::unique_ptr<Verb> resize_verb();
+std::unique_ptr<Verb> compact_verb();
 std::unique_ptr<Verb> io_verb();
 std::unique_ptr<Verb> bench_verb();
 std::unique_ptr<Verb> mount_verb();

@@ -12,6 +12,8 @@ std::vector<std::unique_ptr<Verb>> all_verbs() {
   verbs.push_back(compare_verb());
   verbs.push_back(dump_verb());
   verbs.push_back(replay_verb());
+  verbs.push_back(resize_verb());
+  verbs.push_back(compact_verb());
   verbs.push_back(io_verb());
   verbs.push_back(bench_verb());
   verbs.push_back(mount_verb());

@@ -1,0 +1,137 @@
+#include "vhdx/resize.hpp"
+
+#include <openvhd/resize.hpp>
+#include <optional>
+#include <utility>
+
+#include "base/try.hpp"
+#include "image/edit_file.hpp"
+#include "image/open.hpp"
+#include "image/partitions.hpp"
+#include "image/smallest_size.hpp"
+#include "io/host.hpp"
+
+namespace openvhd {
+namespace {
+
+Error too_small(const SmallestSize& smallest) {
+  Error error{.code = Errc::out_of_range};
+  switch (smallest.basis) {
+    case SizeBasis::gpt:
+      error.what = "the size would cut off a partition, or the room for the backup of the GPT";
+      break;
+    case SizeBasis::mbr:
+      error.what = "the size would cut off a partition of the MBR";
+      break;
+    case SizeBasis::data:
+      error.what = "the size would cut off data";
+      break;
+    case SizeBasis::parent:
+      error.what = "the disk would be smaller than its parent (C01)";
+      break;
+  }
+  return error;
+}
+
+/// What is known of the disk before its size changes, and the size it is to have.
+struct Request {
+  std::uint64_t size = 0;
+  /// As it was: where the first copy is damaged, the backup is not found at a new end.
+  std::optional<Gpt> gpt{};
+};
+
+/// The GPT of a disk, where it has one.
+Result<std::optional<Gpt>> gpt_of(Disk& disk) {
+  const Geometry& geometry = disk.geometry();
+  OVHD_TRY(PartitionTable table,
+           read_partitions(reads_of(disk), geometry.virtual_size, geometry.logical_sector_size));
+  return std::move(table.gpt);
+}
+
+/// Decides on the size, from what the disk holds.
+Result<Request> decide(const std::string& path, const ResizeOptions& options, ResizeResult& out) {
+  OVHD_TRY(Disk disk, look_inside(path, options.parents, options.report));
+  out.old_size = disk.geometry().virtual_size;
+  Request request{.size = options.size};
+  if (auto gpt = gpt_of(disk)) {
+    request.gpt = *std::move(gpt);
+  } else if (options.fix_gpt || gpt.error().code != Errc::corrupt) {
+    return gpt.error();
+  }
+  const bool smaller = options.minimum || options.size < out.old_size;
+  if (!smaller) return request;
+  auto smallest = smallest_of(disk, options.progress);
+  OVHD_TRY(const std::uint64_t parent, parent_size_of(disk));
+  if (smallest) {
+    out.smallest = *smallest;
+  } else if (!options.force || options.minimum || smallest.error().code != Errc::corrupt) {
+    return smallest.error();
+  }
+  if (options.minimum) request.size = out.smallest.bytes;
+  if (request.size < parent) return too_small({.bytes = parent, .basis = SizeBasis::parent});
+  if (smallest && request.size < smallest->bytes && !options.force) return too_small(*smallest);
+  OVHD_CHECK(disk.close());
+  return request;
+}
+
+Status change_size(EditedFile& edited, std::uint64_t size, Progress* progress, ResizeResult& out) {
+  if (edited.format != Format::vhdx) {
+    return Error{.code = Errc::unsupported, .what = "resizing VHD"};
+  }
+  OVHD_TRY(auto plan, vhdx::plan_resize(*edited.file, size, system_host()));
+  out.table_moved = plan.table_moved;
+  return run_steps(std::move(plan.steps), plan.file_bytes, *edited.file, progress);
+}
+
+/// The backup of the GPT, at the end of a disk of `size`, which the disk has now or will have.
+Status move_backup(const std::string& path, const ResizeOptions& options, const Gpt& gpt,
+                   std::uint64_t size) {
+  OVHD_TRY(Disk disk, Disk::open(path, {.access = Access::read_write,
+                                        .parents = options.parents,
+                                        .driver = DriverKind::blocking,
+                                        .report = options.report}));
+  OVHD_CHECK(move_gpt(gpt, size, disk.geometry().logical_sector_size, writes_of(disk),
+                      [&disk] { return disk.flush(); }));
+  return disk.close();
+}
+
+/// Both copies are there, the backup at the end of the new disk.
+bool gpt_fits(const Gpt& gpt, const ResizeResult& sizes) {
+  if (sizes.new_size != sizes.old_size || gpt.from_backup) return false;
+  return gpt.backup_valid;
+}
+
+}  // namespace
+
+Result<ResizeResult> resize(const std::string& path, const ResizeOptions& options) {
+  ResizeResult out;
+  OVHD_TRY(EditedFile edited, open_for_edit(path));
+  OVHD_TRY(out.file_size_before, edited.file->size());
+  OVHD_TRY(const Request request, decide(path, options, out));
+  out.new_size = request.size;
+  out.has_gpt = request.gpt.has_value();
+  const bool fix = options.fix_gpt && out.has_gpt && !gpt_fits(*request.gpt, out);
+  if (fix && out.new_size < out.old_size) {
+    // First, so that no cut leaves a table whose backup is gone and which does not know it.
+    edited.file.reset();
+    OVHD_CHECK(move_backup(path, options, *request.gpt, out.new_size));
+    OVHD_TRY(edited, open_for_edit(path));
+    OVHD_TRY(const Disk disk, look_inside(path, options.parents, options.report));
+    if (disk.geometry().virtual_size != out.old_size) {
+      return Error{.code = Errc::busy, .what = "somebody else has changed the size meanwhile"};
+    }
+  }
+  OVHD_CHECK(change_size(edited, out.new_size, options.progress, out));
+  OVHD_TRY(out.file_size_after, edited.file->size());
+  edited.file.reset();
+  if (fix && out.new_size >= out.old_size) {
+    OVHD_CHECK(move_backup(path, options, *request.gpt, out.new_size));
+    OVHD_TRY(const auto file, open_host_file(path, Access::read_only, false));
+    OVHD_TRY(out.file_size_after, file->size());
+  }
+  out.gpt_moved = fix;
+  out.gpt_must_move = out.has_gpt && !fix && !gpt_fits(*request.gpt, out);
+  return out;
+}
+
+}  // namespace openvhd
