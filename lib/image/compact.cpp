@@ -1,4 +1,4 @@
-#include "vhdx/compact.hpp"
+#include "vhd/compact.hpp"
 
 #include <openvhd/compact.hpp>
 #include <optional>
@@ -8,6 +8,7 @@
 #include "image/edit_file.hpp"
 #include "image/open.hpp"
 #include "io/host.hpp"
+#include "vhdx/compact.hpp"
 #include "vhdx/load.hpp"
 
 namespace openvhd {
@@ -95,7 +96,10 @@ Result<CompactResult> compact(const std::string& path, const CompactOptions& opt
     return Error{.code = Errc::unsupported, .what = "neither VHD nor VHDX (X01, V01)"};
   }
   if (*format == Format::vhdx) return compact_vhdx(std::move(file), options);
-  return Error{.code = Errc::unsupported, .what = "compacting VHD"};
+  OVHD_TRY(auto plan,
+           vhd::Compactor::plan(*file, !options.dry_run, spec_of<vhd::CompactSpec>(options)));
+  if (options.dry_run) return result_of(plan.summary());
+  return carry_out(std::move(plan), *file, options);
 }
 
 }  // namespace openvhd

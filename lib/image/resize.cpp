@@ -1,4 +1,4 @@
-#include "vhdx/resize.hpp"
+#include "vhd/resize.hpp"
 
 #include <openvhd/resize.hpp>
 #include <optional>
@@ -10,6 +10,7 @@
 #include "image/partitions.hpp"
 #include "image/smallest_size.hpp"
 #include "io/host.hpp"
+#include "vhdx/resize.hpp"
 
 namespace openvhd {
 namespace {
@@ -75,8 +76,10 @@ Result<Request> decide(const std::string& path, const ResizeOptions& options, Re
 }
 
 Status change_size(EditedFile& edited, std::uint64_t size, Progress* progress, ResizeResult& out) {
-  if (edited.format != Format::vhdx) {
-    return Error{.code = Errc::unsupported, .what = "resizing VHD"};
+  if (edited.format == Format::vhd) {
+    OVHD_TRY(auto plan, vhd::plan_resize(*edited.file, size));
+    out.table_moved = plan.table_moved;
+    return run_steps(std::move(plan.steps), plan.file_bytes, *edited.file, progress);
   }
   OVHD_TRY(auto plan, vhdx::plan_resize(*edited.file, size, system_host()));
   out.table_moved = plan.table_moved;

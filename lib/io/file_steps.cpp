@@ -78,6 +78,7 @@ std::optional<IoCommand> FileSteps::next() noexcept {
     return std::nullopt;
   }
   const FileStep& step = steps_[at_];
+  past_return_ = past_return_ || step.past_return;
   extends_ = extends_ || moves(step) || step.kind == IoCommand::Kind::reserve ||
              step.kind == IoCommand::Kind::set_size;
   if (moves(step)) return transfer(step);
@@ -137,7 +138,7 @@ void FileSteps::step_done() noexcept {
 void FileSteps::fail(const Error& error) noexcept {
   // Whether a failed commit counts is not known: then nothing more is written.
   const bool before = !committed_ && at_ < steps_.size() && !steps_[at_].commits;
-  if (before && extends_) {
+  if (before && extends_ && !past_return_) {
     failure_ = error;
     restoring_ = true;
     return;

@@ -21,6 +21,7 @@ struct FileStep {
   std::optional<FileOffset> source{};  ///< A write without bytes: a copy from here.
   bool durable = false;                ///< The write is stable before the next step.
   bool optional = false;               ///< Failing changes nothing that matters.
+  bool past_return = false;            ///< From here on the file is not cut back to its old size.
   bool commits = false;                ///< From here on the new state counts.
   const char* what = "";               ///< A literal, for messages.
 };
@@ -68,7 +69,8 @@ class FileSteps final : public Operation {
   std::uint64_t done_ = 0;      // bytes of it
   std::uint64_t loaded_ = 0;    // of a copy: bytes in the buffer
   std::uint64_t unloaded_ = 0;  // of them, written
-  bool extends_ = false;        // something has begun that may have made the file longer
+  bool past_return_ = false;
+  bool extends_ = false;  // something has begun that may have made the file longer
   bool restoring_ = false;
   bool in_flight_ = false;
   bool cancelled_ = false;

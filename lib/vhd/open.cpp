@@ -17,6 +17,8 @@ bool is_undo_disk(std::string_view name) {
                             [](char a, char b) { return (a | 0x20) == b; });
 }
 
+}  // namespace
+
 Status may_write(const File& file, const ParsedImage& image) {
   const auto refuse = [&](const char* what) {
     return Error{.code = Errc::read_only, .where = image.footer_at, .what = what};
@@ -27,8 +29,6 @@ Status may_write(const File& file, const ParsedImage& image) {
   if (is_undo_disk(file.name())) return refuse("an undo disk is not to be written (FORMAT 93)");
   return Ok{};
 }
-
-}  // namespace
 
 LayerInfo info_of(const ParsedImage& image) {
   LayerInfo out;

@@ -85,6 +85,9 @@ Status parse(File& file, ParsedImage& out);
 /// Reads the locators of a differencing image into `out.parent`.
 Status parse_parent(File& file, ParsedImage& out);
 
+/// Error: read_only (opened for reading, saved state, an undo disk).
+Status may_write(const File& file, const ParsedImage& image);
+
 void add_finding(ParsedImage& out, const char* id, Severity severity, FileOffset at,
                  std::string text, bool repairable = false);
 

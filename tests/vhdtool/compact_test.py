@@ -8,7 +8,7 @@ from program import Case, MIB, NOT_FOUND, REFUSED, USAGE, bytes_of
 
 
 class Compact(Case):
-    KINDS = ("vhdx",)
+    KINDS = ("vhdx", "vhd")
 
     def punched(self, name):
         """60 MiB of pattern, of which every other MiB is zeros or trimmed."""

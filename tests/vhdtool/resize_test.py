@@ -114,7 +114,7 @@ class Resize(Case):
         self.run_tool("check", path)
 
     def test_a_gpt_says_how_small_and_is_moved(self):
-        for ending in ("vhdx",):
+        for ending in ("vhdx", "vhd"):
             with self.subTest(ending):
                 path = self.disk_of(f"a.{ending}", 64 * MIB,
                                     gpt_disk(64 * MIB, [(2048, 40959), (40960, 59999)]))

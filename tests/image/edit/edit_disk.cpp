@@ -167,12 +167,24 @@ std::string findings_of(const std::shared_ptr<MemoryStore>& store, Format format
   std::string out;
   if (!checked) out = describe(checked.error(), "check") + '\n';
   for (const Finding& finding : findings) {
-    if (finding.severity >= least) out += std::string{finding.id} + ": " + finding.text + '\n';
+    if (finding.severity >= least && !finding.repairable)
+      out += std::string{finding.id} + ": " + finding.text + '\n';
   }
   return out;
 }
 
 namespace {
+
+/// What repair makes of it is the same disk.
+std::string mended(EditDisk& disk, const std::shared_ptr<MemoryStore>& store, const Contents& is) {
+  MemoryFile file{store};
+  std::vector<std::string> actions;
+  const Status done = disk.shape().format == Format::vhdx ? vhdx::repair(file, disk.host(), actions)
+                                                          : vhd::repair(file, disk.host(), actions);
+  if (!done) return "repair: " + describe(done.error(), "disk");
+  if (disk.contents(store) != is) return "another disk after a repair";
+  return {};
+}
 
 std::string judge(EditDisk& disk, const std::shared_ptr<MemoryStore>& store,
                   const std::vector<Contents>& allowed) {
@@ -192,7 +204,7 @@ std::string judge(EditDisk& disk, const std::shared_ptr<MemoryStore>& store,
   if (auto found = findings_of(store, format, Severity::error); !found.empty()) {
     return "after it was opened for writing: " + found;
   }
-  return {};
+  return mended(disk, store, is);
 }
 
 }  // namespace

@@ -65,7 +65,8 @@ class EditDisk {
   std::vector<std::shared_ptr<MemoryStore>> stores_;  // the leaf first
 };
 
-/// Findings of a check, warnings and errors alone, one line each; empty for a clean file.
+/// Findings of a check, one line each; empty for a clean file. Where errors alone are asked for,
+/// those that a repair mends are left out.
 std::string findings_of(const std::shared_ptr<MemoryStore>& store, Format format,
                         Severity least = Severity::warning);
 
