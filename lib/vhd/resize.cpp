@@ -70,7 +70,9 @@ class Planner {
               table_at_ + std::max(bytes, move ? 0 : image_.table_bytes));
     clear_last_block();
     steps_.push_back(sync_step("sync of the image"));
-    if (move || blocks_ > image_.table_entries) put_header();
+    if (move || blocks_ > image_.table_entries) {
+      put_header(std::max(blocks_, image_.table_entries));
+    }
     commit();
   }
 
@@ -139,10 +141,10 @@ class Planner {
   }
 
   /// What changes lies in its first sector: a table, and its length, or the other.
-  void put_header() {
+  void put_header(std::uint32_t entries) {
     DynamicHeader header = image_.header;
     header.table_offset = Be64{table_at_.value};
-    header.max_table_entries = Be32{std::max(blocks_, image_.table_entries)};
+    header.max_table_entries = Be32{entries};
     seal(header);
     std::vector<std::byte> bytes(kHeaderBytes);
     store(std::span{bytes}, header);
@@ -158,6 +160,8 @@ class Planner {
               image_.table_at + std::uint64_t{image_.blocks} * kEntryBytes);
     OVHD_CHECK(clear_bits_behind());
     steps_.push_back(sync_step("sync of the image"));
+    // A batmap is found by the length of the table.
+    if (!image_.has_batmap) put_header(blocks_);
     cut_file();
     return Ok{};
   }
