@@ -135,7 +135,7 @@ class Generated(Case):
             self.assertEqual(done.stderr, b"")
             return done.stdout.decode().split()
 
-        self.assertEqual(complete("co"), ["convert", "compare"])
+        self.assertEqual(complete("co"), ["convert", "compare", "compact"])
         self.assertIn("--help", complete("-"))
         self.assertEqual(complete("create", "x.vhdx", "--si"), ["--size"])
         self.assertEqual(complete("create", "x.vhdx", "--format", ""), ["vhd", "vhdx"])
