@@ -161,7 +161,7 @@ class Planner {
     OVHD_CHECK(clear_bits_behind());
     steps_.push_back(sync_step("sync of the image"));
     // A batmap is found by the length of the table.
-    if (!image_.has_batmap) put_header(blocks_);
+    if (!image_.has_batmap || table_bytes(blocks_) == image_.table_bytes) put_header(blocks_);
     cut_file();
     return Ok{};
   }
