@@ -44,8 +44,7 @@ class Arguments {
  public:
   /// Positionals are required and come in the order of declaration; only the last may repeat.
   void positional(ArgumentText text, Binding binding);
-  /// The last one, which may be left out.
-  /// Behind those that are required.
+  /// Behind those that are required: it may be left out.
   void optional_positional(ArgumentText text, Binding binding);
   void option(ArgumentText text, Binding binding);
   void required_option(ArgumentText text, Binding binding);
