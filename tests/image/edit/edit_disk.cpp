@@ -64,7 +64,7 @@ EditDisk::EditDisk(const EditShape& shape, std::uint64_t seed) : shape_{shape}, 
     must(create_file(*file, shape, DiskType::dynamic, {}, host_), "create the parent");
     write(0, pattern(kMiB, 77));
     write(shape.virtual_size - kMiB, pattern(kMiB, 78));
-    const auto image = open_layer(shape.format, file_on(stores_.front(), false), false, host_);
+    const auto image = open_layer(shape.format, file_on(stores_.front(), false), {}, host_);
     if (!image) give_up("the parent does not open");
     parent = image->layer->link_identity();
   }

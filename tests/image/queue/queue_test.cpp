@@ -301,7 +301,7 @@ TEST_P(QueueTest, ReadsInPartsAreCountedWhole) {
   Queue queue = open_queue(disk);
   TestRequest request{4096};
   // Two blocks that do not lie together, and one that is not there.
-  for (const std::uint64_t block : {2, 1}) {
+  for (const std::uint64_t block : {2u, 1u}) {
     ASSERT_TRUE(write_now(queue, block * kMiB, 1, request));
     ASSERT_TRUE(write_now(queue, (block + 1) * kMiB - 4096, 1, request));
   }
