@@ -17,6 +17,7 @@ namespace openvhd {
 
 class IoRequest;
 namespace detail {
+class QosQueueState;
 class QueueState;
 // What Queue::read() and Queue::write() call. True: the request is under way; false: it is not, and
 // refused() says why.
@@ -44,6 +45,7 @@ class IoRequest {
   void (*done)(IoRequest&, Status) noexcept = nullptr;
 
  private:
+  friend class detail::QosQueueState;  // while it holds the request
   friend class detail::QueueState;
   alignas(16) std::array<std::byte, 512> state_;
 };

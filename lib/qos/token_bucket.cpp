@@ -13,7 +13,6 @@ void TokenBucket::change(const Limit& limit, std::uint64_t now_ns) noexcept {
   limit_ = limit;
   lent_ = 0;
   level_ = was_limited ? std::min(level_, parts(limit.burst)) : parts(limit.burst);
-  level_ += parts(limit.one_time);
   now_ns_ = std::max(now_ns_, now_ns);
 }
 

@@ -23,7 +23,7 @@ class TokenBucket {
   TokenBucket(const Limit& limit, std::uint64_t now_ns) noexcept;
 
   /// Takes over another limit. What was taken too much is still owed; what had collected stays, as
-  /// far as the new burst admits it.
+  /// far as the new burst admits it; there is no other one-time burst.
   void change(const Limit& limit, std::uint64_t now_ns) noexcept;
 
   /// Something is there: an operation may begin, however large it is.

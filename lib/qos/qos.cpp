@@ -1,0 +1,67 @@
+#include <openvhd/qos.hpp>
+
+#include "base/try.hpp"
+#include "qos/policy.hpp"
+#include "qos/qos_queue.hpp"
+
+namespace openvhd {
+
+QosPolicy::QosPolicy(std::shared_ptr<detail::QosPolicyState> state) noexcept
+    : state_{std::move(state)} {}
+
+Result<QosPolicy> QosPolicy::create(const QosLimits& limits, const QosClock& clock) {
+  OVHD_CHECK(detail::QosPolicyState::check(limits));
+  return QosPolicy{std::make_shared<detail::QosPolicyState>(limits, clock)};
+}
+
+Status QosPolicy::set_limits(const QosLimits& limits) noexcept {
+  OVHD_CHECK(detail::QosPolicyState::check(limits));
+  state_->set_limits(limits);
+  return Ok{};
+}
+
+QosLimits QosPolicy::limits() const noexcept { return state_->limits(); }
+QosStatus QosPolicy::status() const noexcept { return state_->status(); }
+
+Result<QosQueue> QosQueue::open(Queue queue, std::uint32_t depth, const QosPolicy& policy) {
+  OVHD_TRY(auto state, detail::QosQueueState::open(std::move(queue), depth, policy.state_));
+  return QosQueue{std::move(state)};
+}
+
+QosQueue::QosQueue(std::unique_ptr<detail::QosQueueState> state) noexcept
+    : state_{std::move(state)} {}
+QosQueue::QosQueue(QosQueue&&) noexcept = default;
+QosQueue& QosQueue::operator=(QosQueue&&) noexcept = default;
+QosQueue::~QosQueue() = default;
+
+Status QosQueue::read(IoRequest& request) noexcept {
+  return state_.get()->start_transfer(request, &Queue::read);
+}
+Status QosQueue::write(IoRequest& request) noexcept {
+  return state_.get()->start_transfer(request, &Queue::write);
+}
+Status QosQueue::write_zeroes(IoRequest& request) noexcept {
+  return state_->start_other(request, &Queue::write_zeroes);
+}
+Status QosQueue::trim(IoRequest& request) noexcept {
+  return state_->start_other(request, &Queue::trim);
+}
+Status QosQueue::flush(IoRequest& request) noexcept {
+  return state_->start_other(request, &Queue::flush);
+}
+unsigned QosQueue::poll() noexcept { return state_->poll(); }
+unsigned QosQueue::wait() noexcept { return state_->wait(); }
+int QosQueue::descriptor() noexcept { return state_->descriptor(); }
+Status QosQueue::register_buffers(std::span<const iovec> buffers) noexcept {
+  return state_->queue().register_buffers(buffers);
+}
+std::uint32_t QosQueue::under_way() const noexcept {
+  return state_->held() + state_->queue().under_way();
+}
+std::uint32_t QosQueue::held() const noexcept { return state_->held(); }
+const QueueStatistics& QosQueue::statistics() const noexcept {
+  return state_->queue().statistics();
+}
+const char* QosQueue::driver() const noexcept { return state_->queue().driver(); }
+
+}  // namespace openvhd
