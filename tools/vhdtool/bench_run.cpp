@@ -114,6 +114,11 @@ BenchResult sum(const Workers& workers) {
 openvhd::Result<BenchResult> run_bench(openvhd::Disk& disk, const BenchRange& range,
                                        const BenchOptions& options) {
   BenchWorker::Shared shared{.range = range, .options = options};
+  if (options.qos) {
+    auto policy = openvhd::QosPolicy::create(*options.qos);
+    if (!policy) return policy.error();
+    shared.policy = *std::move(policy);
+  }
   Workers workers;
   for (std::uint32_t i = 0; i < options.queues; ++i)
     workers.push_back(std::make_unique<BenchWorker>(shared, i));
@@ -134,6 +139,7 @@ openvhd::Result<BenchResult> run_bench(openvhd::Disk& disk, const BenchRange& ra
   if (interrupted()) return Error{.code = Errc::cancelled, .what = "stopped on request"};
   auto out = sum(workers);
   out.image = difference(after, before);
+  if (shared.policy) out.qos = shared.policy->status();
   return out;
 }
 

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <openvhd/disk.hpp>
+#include <openvhd/qos.hpp>
 #include <openvhd/queue.hpp>
 #include <optional>
 
@@ -22,8 +23,9 @@ struct BenchOptions {
   std::optional<std::uint64_t> count;  ///< Requests of all queues together.
   std::uint64_t seed = 0;
   bool sequential = false;
-  bool durable = false;     ///< Each write is durable when it completes.
-  bool registered = false;  ///< Buffers are made known to the kernel.
+  bool durable = false;                   ///< Each write is durable when it completes.
+  bool registered = false;                ///< Buffers are made known to the kernel.
+  std::optional<openvhd::QosLimits> qos;  ///< Of all queues together.
 };
 
 struct BenchResult {
@@ -33,6 +35,7 @@ struct BenchResult {
   const char* driver = "";
   openvhd::QueueStatistics queues;  ///< Of all queues together.
   openvhd::ImageStatistics image;   ///< What the run added.
+  openvhd::QosStatus qos;           ///< With limits.
 };
 
 /// Runs until the count, the time or the units are at an end, and waits for what is under way.

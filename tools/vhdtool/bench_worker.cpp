@@ -46,7 +46,8 @@ BenchWorker::BenchWorker(Shared& shared, std::uint64_t number)
             order_of(shared.options),
             {.worker = number, .workers = shared.options.queues},
             shared.options.seed},
-      reads_anywhere_{mode_ == BenchMode::read && walk_.order() == BenchWalk::Order::random},
+      reads_anywhere_{!shared.policy && mode_ == BenchMode::read &&
+                      walk_.order() == BenchWalk::Order::random},
       places_{shared.options.mode == BenchMode::alloc && !shared.options.sequential
                   ? shared.range.unit_bytes() / shared.options.block
                   : 1},
@@ -64,6 +65,12 @@ Status BenchWorker::open_queue(openvhd::Disk& disk) noexcept {
   queue_ = std::move(*queue);
   door_ = &*queue_;
   driver_ = queue_->driver();
+  if (shared_.policy) {
+    auto limited =
+        openvhd::QosQueue::open(*std::move(queue_), shared_.options.depth, *shared_.policy);
+    if (!limited) return limited.error();
+    limited_ = std::move(*limited);
+  }
   for (auto& slot : slots_) {
     slot.worker = this;
     slot.done = on_done;
@@ -82,7 +89,8 @@ Status BenchWorker::prepare_memory() noexcept {
   if (!memory_) return Error{.code = Errc::io, .sys_errno = ENOMEM, .what = "buffers"};
   fill_with_noise(memory_.get(), all.iov_len, walk_.random().next());
   if (shared_.options.registered) {
-    if (auto status = queue_->register_buffers({&all, 1}); !status) return status;
+    auto status = on_queue([&](auto& queue) { return queue.register_buffers({&all, 1}); });
+    if (!status) return status;
   }
   auto* memory = memory_.get();
   for (auto& slot : slots_) {
@@ -100,14 +108,17 @@ void BenchWorker::run() noexcept {
   const auto deadline = begin_ + std::chrono::seconds{seconds};
   for (auto& slot : slots_) submit_next(slot);
   // The clock is looked at once for each batch, not for each request.
-  while (queue_->wait() != 0) {
+  while (on_queue([](auto& queue) { return queue.wait(); }) != 0) {
     if (must_stop() || (seconds != 0 && Clock::now() >= deadline)) left_ = 0;
   }
   end_ = Clock::now();
-  statistics_ = queue_->statistics();
+  statistics_ = on_queue([](auto& queue) { return queue.statistics(); });
 }
 
-void BenchWorker::close() noexcept { queue_.reset(); }
+void BenchWorker::close() noexcept {
+  limited_.reset();
+  queue_.reset();
+}
 
 bool BenchWorker::must_stop() const noexcept {
   return shared_.stop.load(std::memory_order_relaxed) || interrupted();
@@ -139,13 +150,15 @@ void BenchWorker::on_done(openvhd::IoRequest& request, Status status) noexcept {
 void BenchWorker::submit_flush(Slot& slot) noexcept {
   until_flush_ = shared_.options.flush_every;
   slot.flushing = true;
-  if (const auto status = queue_->flush(slot); !status) fail(status.error());
+  const auto status = on_queue([&](auto& queue) { return queue.flush(slot); });
+  if (!status) fail(status.error());
 }
 
 void BenchWorker::submit(Slot& slot) noexcept {
-  const auto status = mode_ == BenchMode::read   ? door_->read(slot)
-                      : mode_ == BenchMode::trim ? door_->trim(slot)
-                                                 : door_->write(slot);
+  const auto status = on_queue([&](auto& queue) {
+    if (mode_ == BenchMode::read) return queue.read(slot);
+    return mode_ == BenchMode::trim ? queue.trim(slot) : queue.write(slot);
+  });
   if (!status) fail(status.error());
 }
 

@@ -6,6 +6,7 @@
 #include <cstddef>
 #include <cstdlib>
 #include <memory>
+#include <openvhd/qos.hpp>
 #include <openvhd/queue.hpp>
 #include <optional>
 #include <vector>
@@ -21,6 +22,7 @@ class BenchWorker {
   struct Shared {
     const BenchRange& range;
     const BenchOptions& options;
+    std::optional<openvhd::QosPolicy> policy = {};
     std::atomic<bool> stop{false};  ///< One failed: all end.
   };
 
@@ -63,6 +65,11 @@ class BenchWorker {
   void fail(const openvhd::Error& error) noexcept;
   bool must_stop() const noexcept;
   [[gnu::noinline]] void submit(Slot& slot) noexcept;
+  /// Calls with the limited queue, or else with the queue.
+  template <class Call>
+  auto on_queue(Call call) noexcept {
+    return limited_ ? call(*limited_) : call(*queue_);
+  }
 
   Shared& shared_;
   const BenchMode mode_;
@@ -77,7 +84,8 @@ class BenchWorker {
   std::unique_ptr<std::byte, Free> memory_;
   std::vector<Slot> slots_;
   std::optional<openvhd::Queue> queue_;
-  openvhd::Queue* door_ = nullptr;  // queue_, without a look whether it is there
+  openvhd::Queue* door_ = nullptr;            // queue_, without a look whether it is there
+  std::optional<openvhd::QosQueue> limited_;  // with a policy; has taken over `queue_`
   openvhd::QueueStatistics statistics_;
   const char* driver_ = "";
   Clock::time_point begin_;

@@ -130,6 +130,21 @@ std::string bench_text(const BenchSubject& subject, const BenchOptions& options,
   return subject_text(subject, options, result) + table.text("  ");
 }
 
+namespace {
+
+Json qos_json(const BenchOptions& options, const openvhd::QosStatus& status) {
+  if (!options.qos) return nullptr;
+  return {{"iops", options.qos->iops},
+          {"bytes_per_second", options.qos->bytes_per_second},
+          {"io_size", options.qos->io_size},
+          {"operations", status.operations},
+          {"bytes", status.bytes},
+          {"throttled", status.throttled},
+          {"throttled_ns", status.throttled_ns}};
+}
+
+}  // namespace
+
 Json bench_json(const BenchSubject& subject, const BenchOptions& options,
                 const BenchResult& result) {
   Json latency = Json::object();
@@ -159,7 +174,8 @@ Json bench_json(const BenchSubject& subject, const BenchOptions& options,
           {"bytes_per_second", per_second(moved_bytes(result.queues), result.seconds)},
           {"latency_ns", latency},
           {"queue", queues_json(result.queues)},
-          {"image", image_json(result.image)}};
+          {"image", image_json(result.image)},
+          {"qos", qos_json(options, result.qos)}};
 }
 
 }  // namespace vhdtool

@@ -7,6 +7,7 @@
 #include "console.hpp"
 #include "map_walk.hpp"
 #include "progress_bar.hpp"
+#include "qos_text.hpp"
 #include "report_bench.hpp"
 #include "shared_options.hpp"
 #include "verb.hpp"
@@ -105,6 +106,7 @@ class Bench : public Verb {
   std::optional<std::uint64_t> flush_every_;
   std::optional<std::uint64_t> seconds_;
   std::optional<std::uint64_t> seed_;
+  std::string qos_;
   bool destroy_ = false;
   bool raw_ = false;
   bool json_ = false;
@@ -155,6 +157,13 @@ void Bench::declare_limits(Arguments& arguments) {
   arguments.option(
       {.name = "--count", .value = "N", .help = "How many requests in all, flushes not counted."},
       number_into(options_.count));
+  arguments.option({.name = "--qos",
+                    .value = "LIMITS",
+                    .help = "What all queues together keep to: a list like iops=500,bps=10M of "
+                            "iops, bps, iops-burst, bps-burst, iops-once, bps-once (above the "
+                            "burst, from the start) and io-size (bytes that count as one "
+                            "operation, 8K without it)."},
+                   text_into(qos_));
   arguments.option(
       {.name = "--seed", .value = "N", .help = "Another number gives other places. 0 without it."},
       number_into(seed_));
@@ -186,6 +195,11 @@ std::string Bench::settle() {
   if (flush_every_ == 0 || seconds_ == 0 || options_.count == 0)
     return "--flush-every, --time and --count are 1 at least";
   if (seconds_ && *seconds_ > 86400) return "--time is a day at most";
+  if (!qos_.empty()) {
+    auto parsed = parse_qos(qos_);
+    if (!parsed.problem.empty()) return "--qos: " + parsed.problem;
+    options_.qos = parsed.limits;
+  }
   options_.flush_every = flush_every_.value_or(0);
   options_.seed = seed_.value_or(0);
   options_.seconds = seconds_.value_or(options_.count ? 0 : kDefaultSeconds);
