@@ -36,6 +36,17 @@ struct ParentLink {
   std::uint32_t timestamp = 0;      ///< VHD parent time stamp; 0 where not recorded. Reported only.
 };
 
+/// What a differencing image, not opened by anybody, is to say of its parent from now on. What is
+/// empty stays.
+struct ParentChange {
+  std::optional<Guid> linkage{};   ///< The id by which the parent is known.
+  std::optional<Guid> linkage2{};  ///< VHDX: the id that it is about to get; nil: none.
+  /// UTF-8, with backslashes; all other paths go away, since they would lead elsewhere.
+  std::optional<std::string> relative{};
+  std::string name{};           ///< VHD, with `relative`: the file name of the parent.
+  std::uint32_t timestamp = 0;  ///< VHD, with `linkage`: when the parent was changed last.
+};
+
 /// What a layer has done since it was opened.
 struct LayerCounters {
   std::uint64_t allocated_blocks = 0;
@@ -56,6 +67,9 @@ class ImageLayer : public Layer {
   virtual const ParentLink* parent_link() const noexcept = 0;
   /// The id by which children know this image: VHDX DataWriteGuid, VHD unique id.
   virtual Guid link_identity() const noexcept = 0;
+  /// What link_identity() is from the first change on, where the format has a new one for each
+  /// writer: the same as before when what the disk reads as will not change. Before that change.
+  virtual void set_link_identity(const Guid&) noexcept {}
 };
 
 /// An opened image file: the layer and the file its commands run on, which may be an in-memory

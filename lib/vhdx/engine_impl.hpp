@@ -65,6 +65,7 @@ class Engine final : public ImageLayer {
     return image_.parent ? &*image_.parent : nullptr;
   }
   Guid link_identity() const noexcept override { return journal_.header().data_write_guid; }
+  void set_link_identity(const Guid& id) noexcept override { journal_.set_data_write_guid(id); }
 
  private:
   /// A range inside one block.

@@ -152,11 +152,12 @@ void Journal::next_stage() noexcept {
 void Journal::enter_after_fence() noexcept {
   switch (stage_) {
     case Stage::begin_fence:
-      return enter_header(Stage::begin_header,
-                          {.file_write_guid = host_.random_guid(),
-                           .data_write_guid = host_.random_guid(),
-                           .log_guid = std::nullopt},
-                          false);
+      return enter_header(
+          Stage::begin_header,
+          {.file_write_guid = host_.random_guid(),
+           .data_write_guid = data_write_guid_ ? *data_write_guid_ : host_.random_guid(),
+           .log_guid = std::nullopt},
+          false);
     case Stage::log_fence:
       // The log's old contents must not match: a GUID that was never used (FORMAT 12).
       log_guid_ = host_.random_guid();

@@ -37,6 +37,8 @@ class Journal {
   Journal(const ParsedImage& image, TableCache& cache, const Space& space, Host& host);
 
   const Header& header() const noexcept { return header_; }
+  /// What begin() makes of DataWriteGuid, in place of a random one.
+  void set_data_write_guid(const Guid& guid) noexcept { data_write_guid_ = guid; }
 
   /// True when the header says that the file is being written: FileWriteGuid and DataWriteGuid
   /// are new and durable (X19). begin() makes it so.
@@ -150,6 +152,7 @@ class Journal {
   std::uint64_t largest_entry_;  // in sectors
 
   Header header_;
+  std::optional<Guid> data_write_guid_;
   unsigned header_copy_;
   HeaderUpdate header_update_{};
   bool writing_ = false;

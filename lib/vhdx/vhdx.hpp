@@ -46,6 +46,17 @@ Status repair(File& file, Host& host, std::vector<std::string>& actions);
 /// See openvhd::replay. The file is writable unless `dry_run`.
 Result<ReplayResult> replay(File& file, bool dry_run, Host& host);
 
+/// Changes what the locator of a differencing file says, all or nothing: through the log, with a
+/// new FileWriteGuid and the same DataWriteGuid (2.6.2.6). A dirty log is replayed first. Errors:
+/// invalid (no differencing file), no_space (the metadata region is full), corrupt, io.
+Status set_parent(File& file, const ParentChange& change, Host& host);
+
+/// Makes a dynamic file of a differencing one that stores whole blocks only, so that nothing is
+/// asked of its parent that does not read as zeros: sector bitmaps and locator go away. Cut off
+/// anywhere it is a differencing file that reads the same, and can be done again. Errors: invalid
+/// (not differencing, or a block is present in parts), corrupt, io.
+Status detach(File& file, Host& host);
+
 /// See openvhd::dump.
 Result<DumpNode> dump(File& file, std::uint64_t max_entries);
 
