@@ -46,6 +46,16 @@ Status check(File& file, bool azure, std::vector<Finding>& findings, std::size_t
 /// Mends what `check` called repairable, through `file` (whose writer saves what it replaces).
 Status repair(File& file, Host& host, std::vector<std::string>& actions);
 
+/// Changes what the header and the locators of a differencing file say. The header is never
+/// overwritten while it counts: at every moment one footer is whole, and leads to a whole header
+/// that says the old or the new. Errors: invalid (no differencing file), corrupt, io.
+Status set_parent(File& file, const ParentChange& change, Host& host);
+
+/// Makes a dynamic file of a differencing one all of whose stored blocks are whole, so that
+/// nothing is asked of its parent that does not read as zeros; old or new as set_parent().
+/// Errors: invalid (not differencing, or a block is present in parts), corrupt, io.
+Status detach(File& file, Host& host);
+
 /// See openvhd::dump.
 Result<DumpNode> dump(File& file, std::uint64_t max_entries);
 
