@@ -7,6 +7,7 @@
 #include "base/try.hpp"
 #include "image/create_target.hpp"
 #include "image/disk_state.hpp"
+#include "image/parent_change.hpp"
 #include "io/new_file.hpp"
 #include "io/zero_fill.hpp"
 #include "vhd/vhd.hpp"
@@ -30,20 +31,6 @@ struct Parent {
   std::string name;
 };
 
-std::string with_backslashes(std::string text) {
-  std::ranges::replace(text, '/', '\\');
-  return text;
-}
-
-std::string relative_to(const std::string& child, const std::string& parent) {
-  namespace fs = std::filesystem;
-  std::error_code failed;
-  const fs::path from = fs::absolute(fs::path{child}, failed).parent_path().lexically_normal();
-  const fs::path to = fs::absolute(fs::path{parent}, failed).lexically_normal();
-  const std::string way = with_backslashes(to.lexically_relative(from).string());
-  return way.starts_with("..") ? way : ".\\" + way;
-}
-
 Result<Parent> open_parent(const std::string& path, const CreateOptions& options, Format format,
                            Host& host) {
   const OpenOptions open{
@@ -53,7 +40,7 @@ Result<Parent> open_parent(const std::string& path, const CreateOptions& options
     return invalid("the parent is an image of another format than its child");
   }
   OVHD_CHECK(check_depth(options.parent_policy, disk->paths().size()));
-  const std::string way = relative_to(path, options.parent);
+  const std::string way = relative_way(path, options.parent);
   if (options.report != nullptr && way.find('\\', 2) != std::string::npos) {
     options.report->notes.push_back(
         "the parent lies in another directory, which an image's own word never leads to: name it, "
@@ -138,13 +125,6 @@ Status create_vhdx(File& file, const CreateOptions& options, const Geometry& geo
     spec.parent_relative = parent->relative;
   }
   return vhdx::create(file, spec, host);
-}
-
-// Seconds since 2000-01-01 of the parent's last change (VHD: Parent Time Stamp); 0 if unknown.
-std::uint32_t parent_timestamp(File& parent) {
-  constexpr std::int64_t kEpoch = 946684800;
-  const std::int64_t modified = parent.modified_unix() - kEpoch;
-  return std::in_range<std::uint32_t>(modified) ? static_cast<std::uint32_t>(modified) : 0;
 }
 
 Status create_vhd(File& file, const CreateOptions& options, const Geometry& geometry,

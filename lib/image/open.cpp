@@ -5,6 +5,7 @@
 
 #include "base/try.hpp"
 #include "image/raw_layer.hpp"
+#include "io/image_store.hpp"
 #include "io/posix_file.hpp"
 #include "vhd/vhd.hpp"
 #include "vhdx/vhdx.hpp"
@@ -21,6 +22,22 @@ Error at_layer(Error error, std::uint32_t layer) {
 
 void report_file(const OpenOptions& options, const std::string& path) {
   if (options.report != nullptr) options.report->files.push_back(path);
+}
+
+/// An interrupted merge left the image in between: it is no disk by itself before the merge has
+/// been finished, and what somebody wrote to it would be lost then.
+Status check_pending_merge(const OpenOptions& options, const std::string& path, bool leaf) {
+  if (!name_exists(path + kMergeRecordEnding)) return Ok{};
+  if (leaf && options.access == Access::read_write) {
+    return Error{
+        .code = Errc::denied,
+        .what = "a merge into it was interrupted: vhdtool merge --resume finishes it (C05)"};
+  }
+  if (options.report != nullptr) {
+    options.report->notes.push_back(
+        path + ": a merge into it was interrupted: vhdtool merge --resume finishes it (C05)");
+  }
+  return Ok{};
 }
 
 void report_notes(const OpenOptions& options, const std::string& path, const ImageLayer& layer) {
@@ -57,6 +74,7 @@ Status add_parent(Opening& opening, const OpenOptions& options, Host& host) {
   }
   const std::string path = found->file->name();
   report_file(options, path);
+  OVHD_CHECK(check_pending_merge(options, path, false));
   opening.hosts.push_back({found->file.get(), std::move(found->place)});
   const Format format = named_format(options.parents, index).value_or(chain.format);
   auto opened = open_layer(format, std::move(found->file),
@@ -167,6 +185,7 @@ Status verify_link(const ImageLayer& child, const ImageLayer& parent, bool raw_p
 Result<OpenedChain> open_chain(const std::string& path, const OpenOptions& options, Host& host) {
   report_file(options, path);
   OVHD_TRY(auto file, open_host_file(path, options.access, options.direct));
+  OVHD_CHECK(check_pending_merge(options, path, true));
   Opening opening;
   OpenedChain& chain = opening.chain;
   if (options.format) {

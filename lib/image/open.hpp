@@ -12,6 +12,9 @@
 
 namespace openvhd {
 
+/// Beside an image into which another is being merged: "base.vhdx.merge" (lib/snapshot).
+inline constexpr const char* kMergeRecordEnding = ".merge";
+
 /// The files of a disk, opened and locked, the leaf first.
 struct OpenedChain {
   std::vector<OpenedImage> images{};
