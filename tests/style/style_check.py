@@ -38,6 +38,7 @@ VMM_ROOMS = {
     "devices": ("memory", "chipset"),
     "machine": ("memory", "kvm", "chipset", "firmware", "devices"),
     "control": ("memory", "kvm", "chipset", "firmware", "devices", "machine"),
+    "snapshot": ("base", "io", "image"),
 }
 # What only lib/io may include, and the file that owns a descriptor: the host file seam.
 SYSTEM = re.compile(

@@ -19,6 +19,7 @@ std::vector<std::unique_ptr<Verb>> all_verbs() {
   verbs.push_back(mount_verb());
   verbs.push_back(umount_verb());
   verbs.push_back(serve_verb());
+  verbs.push_back(merge_verb());
   return verbs;
 }
 

@@ -1,0 +1,301 @@
+// Merging into a parent, step by step: every step can be repeated, and each is durable before the
+// next one begins (C05).
+#include "snapshot/merge_run.hpp"
+
+#include <algorithm>
+#include <utility>
+
+#include "base/try.hpp"
+#include "image/open.hpp"
+#include "snapshot/family.hpp"
+#include "snapshot/merge_copy.hpp"
+#include "snapshot/merge_record.hpp"
+
+namespace openvhd::snapshot {
+namespace {
+
+using Stage = MergeRecord::Stage;
+
+class MergeRun {
+ public:
+  MergeRun(const Workshop& shop, Format format, std::string target,
+           std::vector<std::string> child_dirs)
+      : shop_{shop},
+        format_{format},
+        target_path_{std::move(target)},
+        child_dirs_{std::move(child_dirs)} {}
+
+  Status begin(const MergeTask& task);
+  Status resume();
+  Result<MergeResult> go();
+
+ private:
+  Status hold_all(const std::vector<FileIdentity>& identities);
+  Status judge_chain();
+  Status find_children(bool force_siblings, bool judge_siblings);
+  Status note_target_id();
+  Status copy();
+  Status copy_layers();
+  Status relink();
+  Status relink_kept();
+  Status remove();
+  Status enter(Stage stage);
+  bool is_merged_file(const FileIdentity& identity) const;
+  /// A child that is to stay, with more than one level or for its own sake.
+  bool child_goes_on() const { return record_.keep || files_.size() > 1; }
+
+  const Workshop& shop_;
+  Format format_;
+  std::string target_path_;
+  std::vector<std::string> child_dirs_;
+  MergeRecord record_;
+  // The merged files, the child first; without a file where it is gone already.
+  std::vector<HeldFile> files_;
+  HeldFile target_;
+  std::vector<HeldFile> children_;  // of the child
+  MergeResult result_;
+};
+
+/// How a record names a file: by its leaf where that is enough to find it again.
+std::string recorded_name(const std::string& target, const std::string& path) {
+  return directory_of(path) == directory_of(target) ? leaf_of(path) : path;
+}
+
+std::string path_of(const std::string& target, const std::string& recorded) {
+  return recorded.find('/') == std::string::npos ? beside(target, recorded) : recorded;
+}
+
+Status MergeRun::hold_all(const std::vector<FileIdentity>& identities) {
+  const auto expected = [&](std::size_t i) {
+    return i < identities.size() ? std::optional{identities[i]} : std::nullopt;
+  };
+  for (std::size_t i = 0; i < files_.size(); ++i) {
+    auto held = hold(shop_, files_[i].path, Lock::writer, expected(i));
+    // Of what was to be removed some may be gone.
+    const bool gone = !held && held.error().code == Errc::not_found;
+    if (gone && record_.stage != Stage::copy && (i != 0 || record_.stage == Stage::remove)) {
+      continue;
+    }
+    if (!held) return held.error();
+    files_[i] = *std::move(held);
+  }
+  OVHD_TRY(target_, hold(shop_, target_path_, Lock::writer, expected(files_.size())));
+  return Ok{};
+}
+
+// C01 again, under the locks, and what only a merge asks for.
+Status MergeRun::judge_chain() {
+  OVHD_TRY(const ImageFacts target, facts_of(shop_, format_, target_));
+  ImageFacts above;
+  for (std::size_t i = 0; i < files_.size(); ++i) {
+    OVHD_TRY(const ImageFacts facts, facts_of(shop_, format_, files_[i]));
+    if (i != 0 && !(above.parent->linkage == facts.id || above.parent->linkage2 == facts.id)) {
+      return Error{.code = Errc::mismatch,
+                   .what = "the parent is not the one it was made from (C01)"};
+    }
+    if (!facts.parent) return Error{.code = Errc::invalid, .what = "the image has no parent"};
+    record_.ids.push_back(facts.id);
+    above = facts;
+  }
+  if (above.parent->linkage != target.id && above.parent->linkage2 != target.id) {
+    return Error{.code = Errc::mismatch,
+                 .what = "the parent is not the one it was made from (C01)"};
+  }
+  OVHD_TRY(const ImageFacts child, facts_of(shop_, format_, files_.front()));
+  if (child.geometry.virtual_size != target.geometry.virtual_size) {
+    return Error{.code = Errc::mismatch,
+                 .what =
+                     "the child is larger than what it would be merged into: pull instead, "
+                     "or resize that first (C01)"};
+  }
+  record_.old_id = target.id;
+  return Ok{};
+}
+
+bool MergeRun::is_merged_file(const FileIdentity& identity) const {
+  const auto is = [&](const HeldFile& held) {
+    return held.file && held.file->identity() == identity;
+  };
+  return is(target_) || std::ranges::any_of(files_, is);
+}
+
+Status MergeRun::find_children(bool force_siblings, bool judge_siblings) {
+  std::vector<std::string> directories{directory_of(target_path_)};
+  for (const HeldFile& held : files_) directories.push_back(directory_of(held.path));
+  directories.insert(directories.end(), child_dirs_.begin(), child_dirs_.end());
+  OVHD_TRY(Family family, find_family(shop_.store, shop_.host, format_, directories));
+  std::ranges::move(family.notes, std::back_inserter(result_.notes));
+  for (const FamilyMember& member : family.members) {
+    if (is_merged_file(member.identity)) continue;
+    if (member.is_child_of(record_.ids.front())) {
+      OVHD_TRY(HeldFile child, hold(shop_, member.path, Lock::writer, member.identity));
+      children_.push_back(std::move(child));
+      continue;
+    }
+    const auto is_parent = [&](const Guid& id) { return member.is_child_of(id); };
+    const bool sibling =
+        judge_siblings && (is_parent(record_.old_id) ||
+                           std::any_of(record_.ids.begin() + 1, record_.ids.end(), is_parent));
+    if (!sibling) continue;
+    if (!force_siblings) {
+      shop_.blame(member.path);
+      return Error{.code = Errc::denied,
+                   .what = "its parent would change under it: merge it first, or force (C03)"};
+    }
+    result_.notes.push_back(member.path + ": cannot be used any more, its parent has changed");
+  }
+  return Ok{};
+}
+
+Status MergeRun::enter(Stage stage) {
+  record_.stage = stage;
+  shop_.blame(record_path(target_path_));
+  return write_record(shop_.store, target_path_, record_);
+}
+
+Status MergeRun::begin(const MergeTask& task) {
+  for (std::size_t i = 0; i + 1 < task.paths.size(); ++i) {
+    if (shop_.store.exists(record_path(task.paths[i]))) {
+      shop_.blame(task.paths[i]);
+      return Error{.code = Errc::invalid,
+                   .what = "a merge into it was interrupted: resume that first (C05)"};
+    }
+    files_.push_back({.path = task.paths[i], .file = nullptr});
+    record_.files.push_back(recorded_name(target_path_, task.paths[i]));
+  }
+  record_.keep = task.keep;
+  OVHD_CHECK(hold_all(task.identities));
+  OVHD_CHECK(judge_chain());
+  OVHD_CHECK(find_children(task.force_siblings, true));
+  record_.new_id = shop_.host.random_guid();
+  return enter(Stage::copy);
+}
+
+Status MergeRun::resume() {
+  shop_.blame(record_path(target_path_));
+  OVHD_TRY(record_, read_record(shop_.store, target_path_));
+  result_.resumed = true;
+  for (const std::string& name : record_.files) {
+    files_.push_back({.path = path_of(target_path_, name), .file = nullptr});
+  }
+  OVHD_CHECK(hold_all({}));
+  if (record_.stage == Stage::copy) {
+    std::vector<Guid> ids = std::exchange(record_.ids, {});
+    const Guid old_id = record_.old_id;
+    OVHD_CHECK(judge_chain());
+    record_.old_id = old_id;
+    // Who wrote to the child since has made an id of its own; of VHDs nobody can tell.
+    if (format_ != Format::vhdx || ids != record_.ids) record_.done = 0;
+    OVHD_CHECK(enter(Stage::copy));
+  }
+  // Those that are over the target by now were found the last time, or are no siblings any more.
+  return find_children(true, false);
+}
+
+Result<MergeResult> MergeRun::go() {
+  result_.disk = target_path_;
+  if (record_.stage == Stage::copy) OVHD_CHECK(copy());
+  if (record_.stage == Stage::relink) OVHD_CHECK(relink());
+  OVHD_CHECK(remove());
+  return std::move(result_);
+}
+
+Status MergeRun::copy() {
+  if (format_ == Format::vhdx) {
+    shop_.blame(files_.back().path);
+    OVHD_CHECK(set_parent(format_, *files_.back().file, {.linkage2 = record_.new_id}, shop_.host));
+  }
+  OVHD_CHECK(copy_layers());
+  return enter(Stage::relink);
+}
+
+Status MergeRun::copy_layers() {
+  std::vector<const HeldFile*> sources;
+  for (const HeldFile& held : files_) sources.push_back(&held);
+  OVHD_TRY(auto source, layers_over(shop_, format_, sources, false, true));
+  const HeldFile* const into[] = {&target_};
+  OVHD_TRY(auto target, layers_over(shop_, format_, into, true, false));
+  target->image(0).set_link_identity(record_.new_id);
+  const auto milestone = [&](std::uint64_t done) -> Status {
+    OVHD_CHECK(target->flush());
+    record_.done = done;
+    return enter(Stage::copy);
+  };
+  MovedBytes moved;
+  const Status outcome = move_into(shop_, *source, *target, record_.done, milestone, moved);
+  result_.copied_bytes = moved.copied;
+  result_.cloned_bytes = moved.cloned;
+  result_.cleared_bytes = moved.cleared;
+  // What got there is kept, also when somebody said stop.
+  if (outcome || outcome.error().code == Errc::cancelled) {
+    if (outcome) shop_.blame(target_path_);
+    if (const Status closed = target->close(); outcome && !closed) return closed;
+  }
+  return outcome;
+}
+
+// The target reads as the child does: whoever is over the child may be over the target.
+Status MergeRun::relink() {
+  OVHD_TRY(const ImageFacts target, facts_of(shop_, format_, target_));
+  for (const HeldFile& child : children_) {
+    shop_.blame(child.path);
+    OVHD_CHECK(
+        set_parent(format_, *child.file, change_to(child.path, target_, target.id), shop_.host));
+    result_.reparented.push_back(child.path);
+  }
+  if (child_goes_on()) {
+    const HeldFile& child = files_.front();
+    shop_.blame(child.path);
+    OVHD_CHECK(
+        set_parent(format_, *child.file, change_to(child.path, target_, target.id), shop_.host));
+  }
+  if (record_.keep) OVHD_CHECK(relink_kept());
+  return enter(Stage::remove);
+}
+
+// The images between are no disks any more: their parent has changed under them. None may open as
+// if nothing had happened.
+Status MergeRun::relink_kept() {
+  if (files_.size() < 2 || !files_.back().file) return Ok{};
+  ParentChange change{.linkage2 = Guid{}};
+  // The id of a VHD never changes, so that only another one can tell.
+  if (format_ == Format::vhd) change.linkage = shop_.host.random_guid();
+  shop_.blame(files_.back().path);
+  return set_parent(format_, *files_.back().file, change, shop_.host);
+}
+
+Status MergeRun::remove() {
+  // The child last: as long as it is there it is a disk that reads as it should.
+  for (std::size_t i = files_.size(); i-- > 0 && !record_.keep;) {
+    HeldFile& held = files_[i];
+    if (!held.file) continue;
+    OVHD_TRY(const ImageFacts facts, facts_of(shop_, format_, held));
+    if (facts.id != record_.ids[i]) {
+      result_.notes.push_back(held.path + ": left alone, it is not the image that was merged");
+      continue;
+    }
+    shop_.blame(held.path);
+    OVHD_CHECK(shop_.store.remove(held.path));
+    result_.removed.push_back(held.path);
+    held.file.reset();
+  }
+  shop_.blame(record_path(target_path_));
+  return shop_.store.remove(record_path(target_path_));
+}
+
+}  // namespace
+
+Result<MergeResult> run_merge(const Workshop& shop, const MergeTask& task) {
+  MergeRun run{shop, task.format, task.paths.back(), task.child_dirs};
+  OVHD_CHECK(run.begin(task));
+  return run.go();
+}
+
+Result<MergeResult> finish_merge(const Workshop& shop, Format format, const std::string& target,
+                                 const std::vector<std::string>& child_dirs) {
+  MergeRun run{shop, format, target, child_dirs};
+  OVHD_CHECK(run.resume());
+  return run.go();
+}
+
+}  // namespace openvhd::snapshot

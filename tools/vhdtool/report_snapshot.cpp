@@ -1,0 +1,53 @@
+#include "report_snapshot.hpp"
+
+#include <fmt/format.h>
+
+#include "report.hpp"
+#include "size.hpp"
+#include "text.hpp"
+
+namespace vhdtool {
+namespace {
+
+Json names_json(const std::vector<std::string>& names) {
+  Json out = Json::array();
+  for (const std::string& name : names) out.push_back(name);
+  return out;
+}
+
+std::string names_text(const char* what, const std::vector<std::string>& names) {
+  std::string out;
+  for (const std::string& name : names) out += fmt::format("{} {}\n", what, printable(name));
+  return out;
+}
+
+}  // namespace
+
+std::string merge_text(const openvhd::MergeResult& result) {
+  std::string parts;
+  const auto add = [&parts](std::uint64_t bytes, const char* what) {
+    if (bytes == 0) return;
+    parts += fmt::format("{}{} {}", parts.empty() ? "" : ", ", human_size(bytes), what);
+  };
+  add(result.copied_bytes, "copied");
+  add(result.cloned_bytes, "shared");
+  add(result.cleared_bytes, "made zero");
+  return fmt::format("{}: merged{}{}{}\n", printable(result.disk),
+                     result.resumed ? ", where it had stopped" : "", parts.empty() ? "" : ": ",
+                     parts) +
+         names_text("now over it:", result.reparented) + names_text("removed:", result.removed);
+}
+
+Json merge_json(const openvhd::MergeResult& result) {
+  return {{"schema", kJsonSchema},
+          {"disk", result.disk},
+          {"copied_bytes", result.copied_bytes},
+          {"cloned_bytes", result.cloned_bytes},
+          {"cleared_bytes", result.cleared_bytes},
+          {"resumed", result.resumed},
+          {"removed", names_json(result.removed)},
+          {"reparented", names_json(result.reparented)},
+          {"notes", names_json(result.notes)}};
+}
+
+}  // namespace vhdtool

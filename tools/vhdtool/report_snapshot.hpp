@@ -1,0 +1,14 @@
+/// What the verbs over whole chains print: pure functions to text and JSON.
+#pragma once
+
+#include <openvhd/merge.hpp>
+#include <string>
+
+#include "json.hpp"
+
+namespace vhdtool {
+
+std::string merge_text(const openvhd::MergeResult& result);
+Json merge_json(const openvhd::MergeResult& result);
+
+}  // namespace vhdtool
