@@ -50,4 +50,19 @@ Json merge_json(const openvhd::MergeResult& result) {
           {"notes", names_json(result.notes)}};
 }
 
+std::string rebase_text(const openvhd::RebaseResult& result) {
+  return fmt::format("over {} now, recorded as {}: {} compared, {} copied\n",
+                     printable(result.parent), printable(result.recorded),
+                     human_size(result.compared_bytes), human_size(result.copied_bytes));
+}
+
+Json rebase_json(const openvhd::RebaseResult& result) {
+  return {{"schema", kJsonSchema},
+          {"parent", result.parent},
+          {"recorded", result.recorded},
+          {"compared_bytes", result.compared_bytes},
+          {"copied_bytes", result.copied_bytes},
+          {"notes", names_json(result.notes)}};
+}
+
 }  // namespace vhdtool

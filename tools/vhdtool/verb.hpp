@@ -50,6 +50,7 @@ std::unique_ptr<Verb> mount_verb();
 std::unique_ptr<Verb> umount_verb();
 std::unique_ptr<Verb> serve_verb();
 std::unique_ptr<Verb> merge_verb();
+std::unique_ptr<Verb> rebase_verb();
 
 /// In the order in which the manual lists them.
 std::vector<std::unique_ptr<Verb>> all_verbs();

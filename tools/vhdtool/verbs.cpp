@@ -20,6 +20,7 @@ std::vector<std::unique_ptr<Verb>> all_verbs() {
   verbs.push_back(umount_verb());
   verbs.push_back(serve_verb());
   verbs.push_back(merge_verb());
+  verbs.push_back(rebase_verb());
   return verbs;
 }
 
