@@ -38,6 +38,11 @@ Result<Family> find_family(ImageStore& store, Host& host, Format format,
                          : directory.ends_with('/') ? directory + name
                                                     : directory + "/" + name;
       auto member = look_into(store, host, format, path);
+      if (!member && member.error().code != Errc::corrupt &&
+          member.error().code != Errc::unsupported) {
+        if (member.error().code != Errc::not_found) out.unread.push_back({path, member.error()});
+        continue;
+      }
       if (!member) {
         out.notes.push_back("not looked into: " + describe(member.error(), path));
         continue;

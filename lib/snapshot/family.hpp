@@ -30,7 +30,13 @@ struct FamilyMember {
 
 struct Family {
   std::vector<FamilyMember> members{};
-  std::vector<std::string> notes{};  ///< Files that could not be looked into.
+  /// Files of which nobody can tell whose children they are: the host would not read them.
+  struct Unread {
+    std::string path{};
+    Error error{};
+  };
+  std::vector<Unread> unread{};
+  std::vector<std::string> notes{};  ///< Files that are no images, whatever their ending.
 };
 
 /// Looks into every file of `directories` whose ending is that of an image of `format`, without a

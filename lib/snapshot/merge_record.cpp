@@ -74,6 +74,7 @@ std::string encode(const MergeRecord& record) {
                     {"old_id", to_string(record.old_id)},
                     {"new_id", to_string(record.new_id)},
                     {"keep", record.keep},
+                    {"force_siblings", record.force_siblings},
                     {"done", record.done}};
   // Names need not be UTF-8; what is not comes back as a name that is not there.
   return object.dump(1, ' ', false, Json::error_handler_t::replace) + "\n";
@@ -100,9 +101,12 @@ Result<MergeRecord> decode_record(std::string_view text) {
   OVHD_TRY(out.new_id, guid_in(member(object, "new_id")));
   const Json* const keep = member(object, "keep");
   const Json* const done = member(object, "done");
-  if (keep == nullptr || !keep->is_boolean() || done == nullptr || !done->is_number_unsigned()) {
-    return broken("merge record: keep or done (C05)");
+  const Json* const force = member(object, "force_siblings");
+  const auto is_flag = [](const Json* value) { return value != nullptr && value->is_boolean(); };
+  if (!is_flag(keep) || !is_flag(force) || done == nullptr || !done->is_number_unsigned()) {
+    return broken("merge record: keep, force_siblings or done (C05)");
   }
+  out.force_siblings = force->get<bool>();
   out.keep = keep->get<bool>();
   out.done = done->get<std::uint64_t>();
   return out;

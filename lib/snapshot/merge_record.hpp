@@ -28,6 +28,7 @@ struct MergeRecord {
   Guid old_id{};  ///< The target's before.
   Guid new_id{};  ///< What the target is known by from its first change on.
   bool keep = false;
+  bool force_siblings = false;
   /// Bytes of the disk, from its start, that are merged durably.
   std::uint64_t done = 0;
 

@@ -32,7 +32,7 @@ class MergeRun {
  private:
   Status hold_all(const std::vector<FileIdentity>& identities);
   Status judge_chain();
-  Status find_children(bool force_siblings, bool judge_siblings);
+  Status find_children(bool judge_siblings);
   Status note_target_id();
   Status copy();
   Status copy_layers();
@@ -53,6 +53,7 @@ class MergeRun {
   std::vector<HeldFile> files_;
   HeldFile target_;
   std::vector<HeldFile> children_;  // of the child
+  std::vector<HeldFile> told_;      // of a merge that goes on: those over the target by now
   MergeResult result_;
 };
 
@@ -119,12 +120,16 @@ bool MergeRun::is_merged_file(const FileIdentity& identity) const {
   return is(target_) || std::ranges::any_of(files_, is);
 }
 
-Status MergeRun::find_children(bool force_siblings, bool judge_siblings) {
+Status MergeRun::find_children(bool judge_siblings) {
   std::vector<std::string> directories{directory_of(target_path_)};
   for (const HeldFile& held : files_) directories.push_back(directory_of(held.path));
   directories.insert(directories.end(), child_dirs_.begin(), child_dirs_.end());
   OVHD_TRY(Family family, find_family(shop_.store, shop_.host, format_, directories));
   std::ranges::move(family.notes, std::back_inserter(result_.notes));
+  if (!family.unread.empty() && !record_.force_siblings) {
+    shop_.blame(family.unread.front().path);
+    return family.unread.front().error;
+  }
   for (const FamilyMember& member : family.members) {
     if (is_merged_file(member.identity)) continue;
     if (member.is_child_of(record_.ids.front())) {
@@ -132,12 +137,19 @@ Status MergeRun::find_children(bool force_siblings, bool judge_siblings) {
       children_.push_back(std::move(child));
       continue;
     }
+    if (!judge_siblings &&
+        (member.is_child_of(record_.new_id) || member.is_child_of(record_.old_id))) {
+      // It may have been told just when the merge was cut off. Who has it open has settled it.
+      auto child = hold(shop_, member.path, Lock::writer, member.identity);
+      if (child) told_.push_back(*std::move(child));
+      continue;
+    }
     const auto is_parent = [&](const Guid& id) { return member.is_child_of(id); };
     const bool sibling =
         judge_siblings && (is_parent(record_.old_id) ||
                            std::any_of(record_.ids.begin() + 1, record_.ids.end(), is_parent));
     if (!sibling) continue;
-    if (!force_siblings) {
+    if (!record_.force_siblings) {
       shop_.blame(member.path);
       return Error{.code = Errc::denied,
                    .what = "its parent would change under it: merge it first, or force (C03)"};
@@ -164,9 +176,10 @@ Status MergeRun::begin(const MergeTask& task) {
     record_.files.push_back(recorded_name(target_path_, task.paths[i]));
   }
   record_.keep = task.keep;
+  record_.force_siblings = task.force_siblings;
   OVHD_CHECK(hold_all(task.identities));
   OVHD_CHECK(judge_chain());
-  OVHD_CHECK(find_children(task.force_siblings, true));
+  OVHD_CHECK(find_children(true));
   record_.new_id = shop_.host.random_guid();
   return enter(Stage::copy);
 }
@@ -189,7 +202,7 @@ Status MergeRun::resume() {
     OVHD_CHECK(enter(Stage::copy));
   }
   // Those that are over the target by now were found the last time, or are no siblings any more.
-  return find_children(true, false);
+  return find_children(false);
 }
 
 Result<MergeResult> MergeRun::go() {
@@ -242,6 +255,10 @@ Status MergeRun::relink() {
     OVHD_CHECK(
         set_parent(format_, *child.file, change_to(child.path, target_, target.id), shop_.host));
     result_.reparented.push_back(child.path);
+  }
+  for (const HeldFile& child : told_) {
+    shop_.blame(child.path);
+    OVHD_CHECK(set_parent(format_, *child.file, {}, shop_.host));
   }
   if (child_goes_on()) {
     const HeldFile& child = files_.front();

@@ -232,6 +232,7 @@ Status expect_whole_block(File& file, const ParsedImage& image, std::uint32_t bl
 
 Status set_parent(File& file, const ParentChange& change, Host& host) {
   OVHD_TRY(const ParsedImage image, open_differencing(file, host));
+  if (!change.linkage && !change.relative) return Ok{};
   NewHeader next{.header = image.header, .disk_type = kTypeDifferencing, .text = {}, .room = {}};
   if (change.linkage) {
     next.header.parent_unique_id = change.linkage->bytes;

@@ -47,8 +47,10 @@ Status check(File& file, bool azure, std::vector<Finding>& findings, std::size_t
 Status repair(File& file, Host& host, std::vector<std::string>& actions);
 
 /// Changes what the header and the locators of a differencing file say. The header is never
-/// overwritten while it counts: at every moment one footer is whole, and leads to a whole header
-/// that says the old or the new. Errors: invalid (no differencing file), corrupt, io.
+/// overwritten while it counts: at every moment one footer is whole, and every whole footer leads
+/// to a whole header that says the old or the new. An interruption may leave the footer and its
+/// copy with two such headers: the next change, this one too, makes them one again. Errors:
+/// invalid (no differencing file), corrupt, io.
 Status set_parent(File& file, const ParentChange& change, Host& host);
 
 /// Makes a dynamic file of a differencing one all of whose stored blocks are whole, so that
