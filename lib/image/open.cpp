@@ -24,9 +24,15 @@ void report_file(const OpenOptions& options, const std::string& path) {
   if (options.report != nullptr) options.report->files.push_back(path);
 }
 
-/// An interrupted merge left the image in between: it is no disk by itself before the merge has
-/// been finished, and what somebody wrote to it would be lost then.
-Status check_pending_merge(const OpenOptions& options, const std::string& path, bool leaf) {
+/// A checkpoint's image is what others are made of. An image into which a merge was interrupted is
+/// in between: no disk by itself before the merge has been finished, and what somebody wrote to it
+/// would be lost then.
+Status check_beside(const OpenOptions& options, const std::string& path, bool leaf) {
+  if (leaf && options.access == Access::read_write && name_exists(path + kCatalogueEnding)) {
+    return Error{
+        .code = Errc::denied,
+        .what = "it is a checkpoint: vhdtool checkpoint list names the current disk (C03)"};
+  }
   if (!name_exists(path + kMergeRecordEnding)) return Ok{};
   if (leaf && options.access == Access::read_write) {
     return Error{
@@ -74,7 +80,7 @@ Status add_parent(Opening& opening, const OpenOptions& options, Host& host) {
   }
   const std::string path = found->file->name();
   report_file(options, path);
-  OVHD_CHECK(check_pending_merge(options, path, false));
+  OVHD_CHECK(check_beside(options, path, false));
   opening.hosts.push_back({found->file.get(), std::move(found->place)});
   const Format format = named_format(options.parents, index).value_or(chain.format);
   auto opened = open_layer(format, std::move(found->file),
@@ -185,7 +191,7 @@ Status verify_link(const ImageLayer& child, const ImageLayer& parent, bool raw_p
 Result<OpenedChain> open_chain(const std::string& path, const OpenOptions& options, Host& host) {
   report_file(options, path);
   OVHD_TRY(auto file, open_host_file(path, options.access, options.direct));
-  OVHD_CHECK(check_pending_merge(options, path, true));
+  OVHD_CHECK(check_beside(options, path, true));
   Opening opening;
   OpenedChain& chain = opening.chain;
   if (options.format) {

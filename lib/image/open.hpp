@@ -14,6 +14,8 @@ namespace openvhd {
 
 /// Beside an image into which another is being merged: "base.vhdx.merge" (lib/snapshot).
 inline constexpr const char* kMergeRecordEnding = ".merge";
+/// Beside an image that holds the first state of a disk with checkpoints.
+inline constexpr const char* kCatalogueEnding = ".checkpoints";
 
 /// The files of a disk, opened and locked, the leaf first.
 struct OpenedChain {

@@ -65,4 +65,58 @@ Json rebase_json(const openvhd::RebaseResult& result) {
           {"notes", names_json(result.notes)}};
 }
 
+std::string checkpoints_text(const openvhd::CheckpointTree& tree) {
+  std::string out;
+  for (const openvhd::Checkpoint& one : tree.checkpoints) {
+    if (one.hidden) continue;
+    out += fmt::format("{}  {}  {}  {}\n", utc_text(one.created_unix), to_string(one.id),
+                       printable(one.name), printable(one.file));
+  }
+  return out + fmt::format("the disk is {}\n", printable(tree.current));
+}
+
+namespace {
+
+void add_branch(const openvhd::CheckpointTree& tree, const std::optional<openvhd::Guid>& parent,
+                std::size_t depth, std::string& out) {
+  const std::string indent(2 * depth, ' ');
+  for (const openvhd::Checkpoint& one : tree.checkpoints) {
+    if (one.parent != parent) continue;
+    out += fmt::format("{}{}  {}\n", indent,
+                       one.hidden ? std::string{"(deleted, still needed)"} : printable(one.name),
+                       printable(one.file));
+    // Chains have an end: an image is at most 64 files deep.
+    if (depth < 64) add_branch(tree, one.id, depth + 1, out);
+  }
+  if (tree.current_parent == parent) {
+    out += fmt::format("{}* {}\n", indent, printable(tree.current));
+  }
+}
+
+}  // namespace
+
+std::string checkpoint_tree_text(const openvhd::CheckpointTree& tree) {
+  std::string out;
+  add_branch(tree, std::nullopt, 0, out);
+  return out;
+}
+
+Json checkpoints_json(const openvhd::CheckpointTree& tree) {
+  const auto id_json = [](const std::optional<openvhd::Guid>& id) {
+    return id ? Json(to_string(*id)) : Json(nullptr);
+  };
+  Json list = Json::array();
+  for (const openvhd::Checkpoint& one : tree.checkpoints) {
+    list.push_back({{"id", to_string(one.id)},
+                    {"name", one.name},
+                    {"file", one.file},
+                    {"parent", id_json(one.parent)},
+                    {"created_unix", one.created_unix},
+                    {"hidden", one.hidden}});
+  }
+  return {{"schema", kJsonSchema},          {"catalogue", tree.catalogue},
+          {"current", tree.current},        {"current_parent", id_json(tree.current_parent)},
+          {"checkpoints", std::move(list)}, {"notes", names_json(tree.notes)}};
+}
+
 }  // namespace vhdtool

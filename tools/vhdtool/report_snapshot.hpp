@@ -1,6 +1,7 @@
 /// What the verbs over whole chains print: pure functions to text and JSON.
 #pragma once
 
+#include <openvhd/checkpoint.hpp>
 #include <openvhd/merge.hpp>
 #include <openvhd/rebase.hpp>
 #include <string>
@@ -14,5 +15,11 @@ Json merge_json(const openvhd::MergeResult& result);
 
 std::string rebase_text(const openvhd::RebaseResult& result);
 Json rebase_json(const openvhd::RebaseResult& result);
+
+/// One line each, and which image is the disk.
+std::string checkpoints_text(const openvhd::CheckpointTree& tree);
+/// Each below the one that it goes on from.
+std::string checkpoint_tree_text(const openvhd::CheckpointTree& tree);
+Json checkpoints_json(const openvhd::CheckpointTree& tree);
 
 }  // namespace vhdtool

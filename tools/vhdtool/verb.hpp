@@ -51,6 +51,7 @@ std::unique_ptr<Verb> umount_verb();
 std::unique_ptr<Verb> serve_verb();
 std::unique_ptr<Verb> merge_verb();
 std::unique_ptr<Verb> rebase_verb();
+std::unique_ptr<Verb> checkpoint_verb();
 
 /// In the order in which the manual lists them.
 std::vector<std::unique_ptr<Verb>> all_verbs();

@@ -21,6 +21,7 @@ std::vector<std::unique_ptr<Verb>> all_verbs() {
   verbs.push_back(serve_verb());
   verbs.push_back(merge_verb());
   verbs.push_back(rebase_verb());
+  verbs.push_back(checkpoint_verb());
   return verbs;
 }
 

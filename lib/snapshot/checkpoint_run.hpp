@@ -1,0 +1,66 @@
+/// Checkpoints in one directory: the steps behind the public calls.
+#pragma once
+
+#include <openvhd/checkpoint.hpp>
+#include <string>
+#include <vector>
+
+#include "snapshot/catalogue.hpp"
+#include "snapshot/chain_files.hpp"
+#include "snapshot/family.hpp"
+
+namespace openvhd::snapshot {
+
+class CheckpointRun {
+ public:
+  /// `image` is any image of the disk.
+  CheckpointRun(const Workshop& shop, Format format, std::string image)
+      : shop_{shop}, format_{format}, image_{std::move(image)} {}
+
+  Result<CheckpointTree> list();
+  Result<CheckpointTree> create(const std::string& name);
+  Result<CheckpointTree> apply(const std::string& which, bool discard);
+  Result<CheckpointTree> remove(const std::string& which);
+  Result<CheckpointTree> rename(const std::string& which, const std::string& name);
+
+ private:
+  // Finding what there is (checkpoint_load.cpp).
+  Status find_root();
+  Status load();
+  Status rebuild(const Catalogue& known);
+  Result<Family> family();
+  bool all_there() const;
+  /// Whether a file has a name that this disk's checkpoints get.
+  bool is_ours(const std::string& leaf) const;
+
+  // Changing it.
+  Status begin();  // finds, loads, locks, and finishes what is unfinished
+  Status lock_root();
+  Status commit();
+  Status finish_merge_under_way();
+  Status empty_trash();
+  Status drop_orphans();
+  Result<bool> may_merge(const std::string& target, const std::string& child);
+  Status drop_hidden();
+  Result<bool> drop_one_hidden();
+  Status merge_away(const std::string& target, const std::string& child);
+  Result<std::string> make_leaf(const std::string& over);
+  Result<std::size_t> index_of(const std::string& which) const;
+  Result<std::vector<std::string>> children_of(const std::string& file);
+  Status expect_depth(const std::string& leaf);
+  Status judge_name(const std::string& name) const;
+  CheckpointTree tree() const;
+
+  std::string path_of(const std::string& leaf) const { return beside(root_, leaf); }
+
+  const Workshop& shop_;
+  Format format_;
+  std::string image_;
+  std::string root_;  // the image that the disk began with
+  Catalogue catalogue_;
+  std::optional<std::string> parent_file_;  // of the current image, where it is one of ours
+  HeldFile root_lock_;
+  std::vector<std::string> notes_;
+};
+
+}  // namespace openvhd::snapshot
