@@ -49,6 +49,8 @@ Result<CheckpointTree> CheckpointRun::list() {
   OVHD_CHECK(load());
   if (catalogue_.merge) {
     notes_.push_back("a deletion is unfinished: the next change of a checkpoint finishes it");
+    // The child is what goes last: without it the target holds all.
+    if (!shop_.store.exists(path_of(catalogue_.merge->child))) merge_in_tree();
   }
   if (!catalogue_.trash.empty()) {
     notes_.push_back("images are left over that the next change of a checkpoint removes");
@@ -142,7 +144,13 @@ Status CheckpointRun::finish_merge_under_way() {
     notes_.insert(notes_.end(), done.notes.begin(), done.notes.end());
   }
   OVHD_CHECK(lock_root());
-  // The state of the target is gone; the child's is in its file now.
+  merge_in_tree();
+  return commit();
+}
+
+// The state of the target is gone; the child's is in its file now.
+void CheckpointRun::merge_in_tree() {
+  const auto [child, target] = *catalogue_.merge;
   auto& nodes = catalogue_.nodes;
   const auto gone = std::ranges::find(nodes, target, &Catalogue::Node::file);
   const auto moved = std::ranges::find(nodes, child, &Catalogue::Node::file);
@@ -155,7 +163,6 @@ Status CheckpointRun::finish_merge_under_way() {
   if (moved != nodes.end()) moved->file = target;
   if (gone != nodes.end()) nodes.erase(gone);
   catalogue_.merge.reset();
-  return commit();
 }
 
 // What is begun must come to an end: better not to begin what a merge would refuse.

@@ -38,6 +38,7 @@ class CheckpointRun {
   Status lock_root();
   Status commit();
   Status finish_merge_under_way();
+  void merge_in_tree();
   Status empty_trash();
   Status drop_orphans();
   Result<bool> may_merge(const std::string& target, const std::string& child);
