@@ -112,7 +112,9 @@ Status CheckpointRun::rebuild(const Catalogue& known) {
     return std::pair{a->modified_unix, a->path} < std::pair{b->modified_unix, b->path};
   });
   catalogue_.current = leaf_of((*last)->path);
-  if (shop_.store.exists(path_of(known.current))) catalogue_.current = known.current;
+  if (!known.current.empty() && shop_.store.exists(path_of(known.current))) {
+    catalogue_.current = known.current;
+  }
   for (const FamilyMember* member : reached) {
     const std::string file = leaf_of(member->path);
     if (file == catalogue_.current) continue;

@@ -264,12 +264,15 @@ Result<Chains> chains_for(const RebaseOptions& options) {
 /// Refuses what cannot be before anything is compared.
 Status judge(const RebaseOptions& options, const Workshop& shop, DiskState& parent) {
   OVHD_TRY(const Format format, snapshot::format_of(options.child, options.report));
-  OVHD_TRY(const HeldFile child, hold(shop, options.child, Lock::writer, std::nullopt));
-  for (File* const file : parent.files()) {
-    if (file->identity() == child.file->identity()) {
-      return invalid("the image would be its own ancestor (C02)");
+  {
+    OVHD_TRY(const HeldFile child, hold(shop, options.child, Lock::none, std::nullopt));
+    for (File* const file : parent.files()) {
+      if (file->identity() == child.file->identity()) {
+        return invalid("the image would be its own ancestor (C02)");
+      }
     }
   }
+  OVHD_TRY(const HeldFile child, hold(shop, options.child, Lock::writer, std::nullopt));
   if (format != parent.format()) return invalid("the parent is an image of another format");
   OVHD_TRY(const ImageFacts facts, facts_of(shop, format, child));
   return check_new_parent(facts, parent.geometry());
