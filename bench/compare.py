@@ -12,11 +12,15 @@ import shutil
 import signal
 import sys
 
-from suites import convert, doors, queue
+from suites import convert, doors, merge, queue
 from suites.common import first_line
 
-SUITES = {"queue": (queue.PARTS, queue.Queue), "convert": (convert.PARTS, convert.Convert),
-          "doors": (doors.PARTS, doors.Doors)}
+SUITES = {
+    "queue": (queue.PARTS, queue.Queue),
+    "convert": (convert.PARTS, convert.Convert),
+    "doors": (doors.PARTS, doors.Doors),
+    "merge": (merge.PARTS, merge.Merge),
+}
 
 
 def parse():
