@@ -14,9 +14,7 @@ namespace openvhd::snapshot {
 namespace {
 
 constexpr std::uint64_t kMostAtOnce = kGiB;          // of one look at a map
-constexpr std::uint64_t kBatchBytes = 128 * kMiB;    // copied between two looks at the map
-constexpr std::size_t kBatchRanges = 16384;          // likewise
-constexpr std::uint64_t kMilestoneBytes = 4 * kGiB;  // copied between two durable notes
+constexpr std::uint64_t kMilestoneBytes = 4 * kGiB;  // moved between two durable notes
 
 /// Passes progress on, and never backwards.
 class Forward final : public Progress {
@@ -41,10 +39,9 @@ class Mover {
   Status run(std::uint64_t from, const Milestone& milestone);
 
  private:
-  Status clear_zeros();
   Status share(std::vector<DiskRange>& rest);
-  Status copy(const std::vector<DiskRange>& rest, const Milestone& milestone);
-  Status copy_batch(RangeCopier& copier, std::vector<DiskRange>& batch);
+  Status clear_zeros();
+  Status move(const std::vector<DiskRange>& rest, const Milestone& milestone);
   std::uint64_t size() const noexcept { return source_.geometry().virtual_size; }
 
   const Workshop& shop_;
@@ -52,84 +49,82 @@ class Mover {
   detail::DiskState& target_;
   MovedBytes& moved_;
   Forward progress_;
-  std::uint64_t total_ = 0;
 };
-
-// Also counts what is to be moved.
-Status Mover::clear_zeros() {
-  for (std::uint64_t at = 0; at < size();) {
-    shop_.blame(source_.paths().front());
-    OVHD_TRY(const MapEntry entry, source_.map({at}, std::min(size() - at, kMostAtOnce)));
-    if (entry.kind == MapEntry::Kind::data) total_ += entry.length;
-    if (entry.kind == MapEntry::Kind::zero) {
-      shop_.blame(target_.paths().front());
-      OVHD_CHECK(target_.clear({at}, entry.length, ClearKind::zero));
-      moved_.cleared += entry.length;
-    }
-    at += entry.length;
-    if (!progress_.update(0, std::max<std::uint64_t>(total_, 1))) return stopped();
-  }
-  return Ok{};
-}
 
 Status Mover::share(std::vector<DiskRange>& rest) {
   if (!shop_.reflink) return Ok{};
   shop_.blame(target_.paths().front());
   OVHD_TRY(
       Cloned cloned,
-      clone_extents(source_, target_, {.length = size(), .total = total_, .progress = &progress_}));
+      clone_extents(source_, target_, {.length = size(), .total = size(), .progress = &progress_}));
+  if (cloned.bytes == 0) return Ok{};
+  // What is shared is left out from here on, and the zeros between with it.
   moved_.cloned += cloned.bytes;
   rest = std::move(cloned.rest);
+  return clear_zeros();
+}
+
+Status Mover::clear_zeros() {
+  for (std::uint64_t at = 0; at < size();) {
+    shop_.blame(source_.paths().front());
+    OVHD_TRY(const MapEntry entry, source_.map({at}, std::min(size() - at, kMostAtOnce)));
+    if (entry.kind == MapEntry::Kind::zero) {
+      shop_.blame(target_.paths().front());
+      OVHD_CHECK(target_.clear({at}, entry.length, ClearKind::zero));
+      moved_.cleared += entry.length;
+    }
+    at += entry.length;
+    if (!progress_.update(0, size())) return stopped();
+  }
   return Ok{};
 }
 
-Status Mover::copy_batch(RangeCopier& copier, std::vector<DiskRange>& batch) {
-  shop_.blame(target_.paths().front());
-  OVHD_CHECK(copier.copy(batch));
-  batch.clear();
-  moved_.copied = copier.copied_bytes();
-  if (!progress_.update(moved_.cloned + moved_.copied, total_)) return stopped();
-  return Ok{};
-}
-
-Status Mover::copy(const std::vector<DiskRange>& rest, const Milestone& milestone) {
-  if (rest.empty()) return Ok{};
+Status Mover::move(const std::vector<DiskRange>& rest, const Milestone& milestone) {
   OVHD_TRY(auto source,
            DiskEndpoint::open(source_, {.depth = shop_.depth, .driver = shop_.driver}));
+  // Zeros take no buffer, so that there may be more of them.
   OVHD_TRY(auto target,
-           DiskEndpoint::open(target_, {.depth = shop_.depth, .driver = shop_.driver}));
+           DiskEndpoint::open(target_, {.depth = 2 * shop_.depth, .driver = shop_.driver}));
   RangeCopier copier{*source, *target, shop_.depth};
-  std::vector<DiskRange> batch;
-  std::uint64_t batched = 0;
+  std::size_t range = 0;
+  std::uint64_t at = rest.empty() ? size() : rest.front().at.value;
   std::uint64_t noted = 0;
-  for (const DiskRange& range : rest) {
-    const std::uint64_t end = range.at.value + range.length;
-    for (std::uint64_t at = range.at.value; at < end;) {
-      shop_.blame(source_.paths().front());
-      OVHD_TRY(const MapEntry entry, source_.map({at}, std::min(end - at, kBatchBytes)));
-      if (entry.kind == MapEntry::Kind::data) {
-        batch.push_back({{at}, entry.length});
-        batched += entry.length;
+  const auto moved_so_far = [&] { return copier.copied_bytes() + copier.cleared_bytes(); };
+  // The next piece that the source holds; none at the end, and where a note is due.
+  const auto next = [&]() -> Result<RangeCopier::Piece> {
+    while (range < rest.size() && moved_so_far() - noted < kMilestoneBytes) {
+      const std::uint64_t end = rest[range].at.value + rest[range].length;
+      if (at >= end) {
+        ++range;
+        if (range < rest.size()) at = rest[range].at.value;
+        continue;
       }
+      if (!progress_.update(at, size())) return stopped();
+      OVHD_TRY(const MapEntry entry, source->look({at}, std::min(end - at, kMostAtOnce)));
       at += entry.length;
-      if (batched < kBatchBytes && batch.size() < kBatchRanges) continue;
-      OVHD_CHECK(copy_batch(copier, batch));
-      batched = 0;
-      if (copier.copied_bytes() - noted < kMilestoneBytes) continue;
-      noted = copier.copied_bytes();
-      OVHD_CHECK(milestone(at));
+      if (entry.kind == MapEntry::Kind::hole) continue;
+      return RangeCopier::Piece{
+          .at = entry.at, .length = entry.length, .zero = entry.kind == MapEntry::Kind::zero};
     }
+    return RangeCopier::Piece{};
+  };
+  shop_.blame(target_.paths().front());
+  const std::uint64_t cleared = moved_.cleared;
+  while (range < rest.size()) {
+    const Status outcome = copier.copy(next);
+    moved_.copied = copier.copied_bytes();
+    moved_.cleared = cleared + copier.cleared_bytes();
+    OVHD_CHECK(outcome);
+    noted = moved_so_far();
+    if (range < rest.size()) OVHD_CHECK(milestone(at));
   }
-  return copy_batch(copier, batch);
+  return Ok{};
 }
 
 Status Mover::run(std::uint64_t from, const Milestone& milestone) {
-  OVHD_CHECK(clear_zeros());
   std::vector<DiskRange> rest{{{from}, size() - from}};
   OVHD_CHECK(share(rest));
-  std::erase_if(rest,
-                [&](const DiskRange& range) { return range.at.value + range.length <= from; });
-  return copy(rest, milestone);
+  return move(rest, milestone);
 }
 
 }  // namespace

@@ -33,11 +33,20 @@ Status RangeCopier::prepare() {
 }
 
 Status RangeCopier::copy(std::span<const DiskRange> ranges) {
+  return copy([&]() -> Result<Piece> {
+    if (ranges.empty()) return Piece{};
+    const DiskRange range = ranges.front();
+    ranges = ranges.subspan(1);
+    return Piece{.at = range.at, .length = range.length};
+  });
+}
+
+Status RangeCopier::copy(const Next& next) {
   OVHD_CHECK(prepare());
-  range_ = 0;
-  into_range_ = 0;
+  piece_ = {};
+  ended_ = false;
   for (;;) {
-    bool moved = start_reads(ranges);
+    bool moved = fill(next);
     moved = reap(source_) || moved;
     moved = start_writes() || moved;
     moved = reap(target_) || moved;
@@ -49,31 +58,42 @@ Status RangeCopier::copy(std::span<const DiskRange> ranges) {
   return Ok{};
 }
 
-bool RangeCopier::start_reads(std::span<const DiskRange> ranges) {
+bool RangeCopier::fill(const Next& next) {
   bool moved = false;
-  while (!failure_ && reading_ < depth_ && range_ < ranges.size() &&
-         next_ - first_ < slots_.size()) {
-    const DiskRange& range = ranges[range_];
-    const std::uint64_t length = std::min<std::uint64_t>(kChunkBytes, range.length - into_range_);
-    if (length != 0) {
-      Slot& slot = slots_[next_++ % slots_.size()];
-      slot.state = State::reading;
-      slot.transfer.kind = Transfer::Kind::read;
-      slot.transfer.at = range.at + into_range_;
-      slot.transfer.length = length;
-      slot.transfer.data = slot.buffer.data();
-      slot.transfer.failure.reset();
-      ++reading_;
-      source_.start(slot.transfer);
-      moved = true;
+  while (!failure_ && !ended_ && reading_ < depth_ && next_ - first_ < slots_.size()) {
+    if (piece_.length == 0) {
+      const auto piece = next();
+      if (!piece) {
+        failure_ = piece.error();
+        return moved;
+      }
+      piece_ = *piece;
+      ended_ = piece_.length == 0;
+      if (ended_) break;
     }
-    into_range_ += length;
-    if (into_range_ == range.length) {
-      ++range_;
-      into_range_ = 0;
-    }
+    start(slots_[next_++ % slots_.size()]);
+    moved = true;
   }
   return moved;
+}
+
+void RangeCopier::start(Slot& slot) {
+  const std::uint64_t most = piece_.zero ? target_.traits().max_zero : kChunkBytes;
+  slot.zero = piece_.zero;
+  slot.transfer.at = piece_.at;
+  slot.transfer.length = std::min(most, piece_.length);
+  slot.transfer.failure.reset();
+  piece_.at = piece_.at + slot.transfer.length;
+  piece_.length -= slot.transfer.length;
+  if (slot.zero) {
+    slot.state = State::ready;
+    return;
+  }
+  slot.state = State::reading;
+  slot.transfer.kind = Transfer::Kind::read;
+  slot.transfer.data = slot.buffer.data();
+  ++reading_;
+  source_.start(slot.transfer);
 }
 
 bool RangeCopier::start_writes() {
@@ -83,8 +103,8 @@ bool RangeCopier::start_writes() {
     if (slot.state != State::ready) break;
     ++write_;
     slot.state = State::writing;
-    const auto bytes = slot.buffer.first(static_cast<std::size_t>(slot.transfer.length));
-    const bool zero = is_zero(bytes);
+    const bool zero =
+        slot.zero || is_zero(slot.buffer.first(static_cast<std::size_t>(slot.transfer.length)));
     slot.transfer.kind = zero ? Transfer::Kind::zero : Transfer::Kind::write;
     if (zero) slot.transfer.data = nullptr;
     slot.transfer.failure.reset();
@@ -104,7 +124,7 @@ void RangeCopier::finished(Slot& slot) {
   }
   --writing_;
   slot.state = State::idle;
-  copied_ += slot.transfer.length;
+  (slot.zero ? cleared_ : copied_) += slot.transfer.length;
   while (first_ < write_ && oldest().state == State::idle) ++first_;
 }
 

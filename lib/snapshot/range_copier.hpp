@@ -2,7 +2,9 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <openvhd/error.hpp>
+#include <optional>
 #include <span>
 #include <vector>
 
@@ -21,21 +23,34 @@ class RangeCopier {
   /// for twice as many.
   RangeCopier(Endpoint& source, Endpoint& target, std::uint32_t depth);
 
-  /// Ascending ranges of whole sectors. Returns when nothing is on its way any more.
+  /// A range of whole sectors: to be copied, or to be made zero without looking at the source.
+  struct Piece {
+    VirtualOffset at{};
+    std::uint64_t length = 0;  ///< 0: there is no more.
+    bool zero = false;
+  };
+  /// Tells the next piece, in ascending order; asked while transfers are on their way.
+  using Next = std::function<Result<Piece>()>;
+
+  /// Returns when nothing is on its way any more. Errors: of `next` and of the endpoints.
+  Status copy(const Next& next);
   Status copy(std::span<const DiskRange> ranges);
   std::uint64_t copied_bytes() const noexcept { return copied_; }
+  std::uint64_t cleared_bytes() const noexcept { return cleared_; }
 
  private:
   static constexpr std::size_t kChunkBytes = std::size_t{1} << 20;
   enum class State : std::uint8_t { idle, reading, ready, writing };
   struct Slot {
     State state = State::idle;
+    bool zero = false;  // by the source's metadata
     std::span<std::byte> buffer;
     Transfer transfer;
   };
 
   Status prepare();
-  bool start_reads(std::span<const DiskRange> ranges);
+  bool fill(const Next& next);
+  void start(Slot& slot);
   bool start_writes();
   bool reap(Endpoint& endpoint);
   void finished(Slot& slot);
@@ -53,9 +68,10 @@ class RangeCopier {
   std::uint64_t write_ = 0;  // the next to be written
   std::uint32_t reading_ = 0;
   std::uint32_t writing_ = 0;
-  std::size_t range_ = 0;
-  std::uint64_t into_range_ = 0;
+  Piece piece_;  // what is left of the last one
+  bool ended_ = false;
   std::uint64_t copied_ = 0;
+  std::uint64_t cleared_ = 0;
   std::optional<Error> failure_;
 };
 

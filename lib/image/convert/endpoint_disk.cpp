@@ -106,16 +106,21 @@ Status DiskEndpoint::run_map(Operation& map) noexcept {
   return map.finished().value_or(Error{.code = Errc::io, .what = "a map that did not end"});
 }
 
+Result<MapEntry> DiskEndpoint::look(VirtualOffset at, std::uint64_t length) noexcept {
+  MapOp op{disk_.chain(), at, length};
+  OVHD_CHECK(run_map(op));
+  MapEntry entry = op.entry();
+  if (entry.kind == MapEntry::Kind::data) disk_.refine_hole(entry);
+  return entry;
+}
+
 Result<EndpointRun> DiskEndpoint::map(VirtualOffset at, std::uint64_t length) noexcept {
   const std::uint64_t sector = traits_.alignment;
   const std::uint64_t before = at.value % sector;
   const std::uint64_t whole =
       std::min(align_up(before + length, sector), traits_.size - (at.value - before));
   if (whole <= before) return Error{.code = Errc::out_of_range, .what = "map beyond the end"};
-  MapOp op{disk_.chain(), {at.value - before}, whole};
-  OVHD_CHECK(run_map(op));
-  MapEntry entry = op.entry();
-  if (entry.kind == MapEntry::Kind::data) disk_.refine_hole(entry);
+  OVHD_TRY(const MapEntry entry, look({at.value - before}, whole));
   // A file may end inside a sector: what follows there is to be read like the rest of it.
   const bool ragged = entry.length % sector != 0;
   const std::uint64_t known = ragged ? align_up(entry.length, sector) : entry.length;

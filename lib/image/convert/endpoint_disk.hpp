@@ -31,6 +31,8 @@ class DiskEndpoint final : public Endpoint {
 
   const EndpointTraits& traits() const noexcept override { return traits_; }
   Result<EndpointRun> map(VirtualOffset at, std::uint64_t length) noexcept override;
+  /// The same to the sector, and with who answers: what a merge has to know.
+  Result<MapEntry> look(VirtualOffset at, std::uint64_t length) noexcept;
   void start(Transfer& transfer) noexcept override;
   Transfer* reap() noexcept override;
   Readiness readiness() const noexcept override;
