@@ -88,6 +88,15 @@ void judge_link(const ImageLayer& child, const ImageLayer& parent, const std::st
   }
 }
 
+/// An image into which a merge was interrupted is sound, and no disk by itself (C05).
+void judge_beside(FileCheck& out) {
+  if (!merge_is_pending(out.path)) return;
+  out.findings.push_back({.id = "C05",
+                          .severity = Severity::warning,
+                          .text = "a merge into it was interrupted: vhdtool merge --resume "
+                                  "finishes it (C05)"});
+}
+
 /// A chain while it is being checked: what was opened stays open and locked.
 struct Climb {
   std::vector<OpenedImage> images;
@@ -124,6 +133,7 @@ Result<bool> climb(Climb& up, Format format, const CheckOptions& options, Host& 
   FileCheck parent_check{.path = found->file->name()};
   blame(options, parent_check.path);
   OVHD_CHECK(check_file(*found->file, format, options, parent_check));
+  judge_beside(parent_check);
   up.hosts.push_back({found->file.get(), std::move(found->place)});
   auto parent = open_layer(format, std::move(found->file), {}, host);
   const std::string parent_path = parent_check.path;
@@ -169,6 +179,7 @@ Result<CheckReport> check_one(File& file, const std::string& path, const CheckOp
   OVHD_TRY(const Format format, format_of(file));
   FileCheck leaf{.path = path};
   OVHD_CHECK(check_file(file, format, options, leaf));
+  judge_beside(leaf);
   report.files.push_back(std::move(leaf));
   return report;
 }

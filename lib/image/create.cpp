@@ -36,6 +36,7 @@ Result<Parent> open_parent(const std::string& path, const CreateOptions& options
   const OpenOptions open{
       .access = Access::read_only, .parents = options.parent_policy, .report = options.report};
   OVHD_TRY(auto disk, detail::DiskState::open(options.parent, open, host));
+  OVHD_CHECK(expect_no_pending_merge(disk->paths()));
   if (disk->format() != format) {
     return invalid("the parent is an image of another format than its child");
   }

@@ -33,7 +33,7 @@ Status check_beside(const OpenOptions& options, const std::string& path, bool le
         .code = Errc::denied,
         .what = "it is a checkpoint: vhdtool checkpoint list names the current disk (C03)"};
   }
-  if (!name_exists(path + kMergeRecordEnding)) return Ok{};
+  if (!merge_is_pending(path)) return Ok{};
   if (leaf && options.access == Access::read_write) {
     return Error{
         .code = Errc::denied,
@@ -108,6 +108,14 @@ Lock lock_for(Access access) {
 }
 
 }  // namespace
+
+bool merge_is_pending(const std::string& path) { return name_exists(path + kMergeRecordEnding); }
+
+Status expect_no_pending_merge(std::span<const std::string> paths) {
+  if (std::ranges::none_of(paths, merge_is_pending)) return Ok{};
+  return Error{.code = Errc::denied,
+               .what = "a merge in its chain was interrupted: finish it first (C05)"};
+}
 
 Result<std::unique_ptr<PosixFile>> open_host_file(const std::string& path, Access access,
                                                   bool direct) {

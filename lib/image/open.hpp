@@ -17,6 +17,11 @@ inline constexpr const char* kMergeRecordEnding = ".merge";
 /// Beside an image that holds the first state of a disk with checkpoints.
 inline constexpr const char* kCatalogueEnding = ".checkpoints";
 
+/// Whether a merge into this image was interrupted.
+bool merge_is_pending(const std::string& path);
+/// Nothing new is built on images that are in between (C05). Errors: denied.
+Status expect_no_pending_merge(std::span<const std::string> paths);
+
 /// The files of a disk, opened and locked, the leaf first.
 struct OpenedChain {
   std::vector<OpenedImage> images{};

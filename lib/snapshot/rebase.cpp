@@ -289,6 +289,7 @@ Result<RebaseResult> rebase(const RebaseOptions& given) {
   const Workshop shop{.store = store, .host = system_host(), .report = options.report};
   // Held to the end: nobody writes to the new chain while it is compared and linked to.
   OVHD_TRY(auto parent, open_reported(chains.parent, {.parents = chains.of_new}, options.report));
+  OVHD_CHECK(expect_no_pending_merge(parent->paths()));
   OVHD_CHECK(judge(options, shop, *parent));
   RebaseResult result{.parent = chains.parent};
   if (!options.unsafe) OVHD_CHECK(copy_differences(options, *parent, result));

@@ -236,6 +236,13 @@ class Interrupted(Chain):
         outcome = self.io(base, "write -P 1 0 512", code=REFUSED)
         self.assertIn("--resume", outcome.err)
         self.assertEqual(self.raw_of(child), before)
+        self.assertIn("C05", self.run_tool("check", base, code=1).out)
+        other = self.create("other.vhdx", 256 * MIB)
+        for parent in (base, child):
+            self.run_tool("create", self.path("new.vhdx"), "--parent", parent, code=REFUSED)
+            self.run_tool("rebase", self.sibling("vhdx", other), "--parent", parent, "--unsafe",
+                          code=REFUSED)
+            os.unlink(self.path("sibling.vhdx"))
         shown = self.run_tool("merge", base, "--resume", "--json").json()
         self.assertTrue(shown["resumed"])
         self.assertEqual(self.raw_of(base), before)
