@@ -6,12 +6,15 @@
 #include <cstddef>
 #include <cstdio>
 #include <openvhd/check.hpp>
+#include <openvhd/checkpoint.hpp>
 #include <openvhd/convert.hpp>
 #include <openvhd/create.hpp>
 #include <openvhd/disk.hpp>
 #include <openvhd/dump.hpp>
 #include <openvhd/error.hpp>
 #include <openvhd/parallel_disk.hpp>
+#include <openvhd/merge.hpp>
+#include <openvhd/rebase.hpp>
 #include <openvhd/types.hpp>
 #include <string>
 #include <tuple>
@@ -62,6 +65,15 @@ const auto every_function = std::tuple{
     &openvhd::convert,
     &openvhd::compare,
     &openvhd::create,
+    &openvhd::merge,
+    &openvhd::resume_merge,
+    &openvhd::rebase,
+    &openvhd::map_parents,
+    &openvhd::list_checkpoints,
+    &openvhd::create_checkpoint,
+    &openvhd::apply_checkpoint,
+    &openvhd::delete_checkpoint,
+    &openvhd::rename_checkpoint,
     &openvhd::format_from_name,
     &openvhd::dump,
     &openvhd::parse_guid,
