@@ -45,9 +45,9 @@ void try_catalogue(std::string_view text) {
 /// Texts that are right, with bytes of them replaced: what follows is places and bytes in turn.
 std::string patched(std::string text, std::string_view patches) {
   for (std::size_t i = 0; i + 2 < patches.size(); i += 3) {
-    const std::size_t place =
-        (static_cast<unsigned char>(patches[i]) << 8 | static_cast<unsigned char>(patches[i + 1])) %
-        text.size();
+    const auto high = static_cast<unsigned char>(patches[i]);
+    const auto low = static_cast<unsigned char>(patches[i + 1]);
+    const std::size_t place = (std::size_t{high} * 256 + low) % text.size();
     text[place] = patches[i + 2];
   }
   return text;
