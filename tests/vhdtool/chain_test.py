@@ -274,6 +274,33 @@ class Rebase(Chain):
             self.assertEqual(self.raw_of(b), before)
             self.assertTrue(os.path.exists(a))
 
+    def test_a_killed_rebase_reads_the_same_and_is_done_again(self):
+        for kind in KINDS:
+            base = self.create(f"base.{kind}", 64 * MIB)
+            self.io(base, "write -P 1 0 40M")
+            other = self.create(f"other.{kind}", 64 * MIB)
+            self.io(other, "write -P 2 8M 40M")
+            child = self.sibling(kind, base, "child")
+            self.io(child, "write -P 3 1M 64K")
+            before = hashlib.sha256(self.raw_of(child)).digest()
+            for attempt in range(8):
+                with subprocess.Popen([VHDTOOL, "rebase", child, "--parent", other],
+                                      stdout=subprocess.DEVNULL,
+                                      stderr=subprocess.DEVNULL) as running:
+                    time.sleep(0.01 * 1.6 ** attempt)
+                    running.kill()
+                    running.wait()
+                for _ in range(100):
+                    outcome = self.run_tool("convert", child, "-", code=None)
+                    if outcome.code != BUSY:
+                        break
+                    time.sleep(0.05)
+                self.assertEqual(hashlib.sha256(outcome.raw).digest(), before)
+            self.run_tool("rebase", child, "--parent", other)
+            os.unlink(base)
+            self.assertEqual(hashlib.sha256(self.raw_of(child)).digest(), before)
+            self.expect_sound(child)
+
     def test_unsafe_changes_the_name_alone(self):
         for kind in KINDS:
             base, a, _ = self.chain(kind)
