@@ -143,6 +143,11 @@ Status CheckpointRun::finish_merge_under_way() {
              run_merge(shop_, {.format = format_, .paths = {path_of(child), path_of(target)}}));
     notes_.insert(notes_.end(), done.notes.begin(), done.notes.end());
   }
+  if (shop_.store.exists(path_of(child))) {
+    shop_.blame(path_of(child));
+    return Error{.code = Errc::mismatch,
+                 .what = "is not the image that the catalogue says was merged (C04)"};
+  }
   OVHD_CHECK(lock_root());
   merge_in_tree();
   return commit();

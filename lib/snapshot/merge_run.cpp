@@ -35,7 +35,9 @@ class MergeRun {
   Status find_children(bool judge_siblings);
   Status note_target_id();
   Status copy();
-  Status copy_layers();
+  Result<bool> child_has_moved_on();
+  Status catch_up();
+  Status copy_layers(const std::vector<const HeldFile*>& sources, const Milestone& milestone);
   Status relink();
   Status relink_kept();
   Status remove();
@@ -200,9 +202,57 @@ Status MergeRun::resume() {
     // Who wrote to the child since has made an id of its own; of VHDs nobody can tell.
     if (format_ != Format::vhdx || ids != record_.ids) record_.done = 0;
     OVHD_CHECK(enter(Stage::copy));
+    return find_children(false);
   }
+  OVHD_TRY(const bool moved_on, child_has_moved_on());
   // Those that are over the target by now were found the last time, or are no siblings any more.
-  return find_children(false);
+  OVHD_CHECK(find_children(false));
+  return moved_on ? catch_up() : Ok{};
+}
+
+// The child is a disk as long as it is there: somebody may have written to it since its data was
+// taken. A VHDX then has another id; of VHDs nobody can tell. A child that stays needs nothing.
+Result<bool> MergeRun::child_has_moved_on() {
+  if (record_.keep || !files_.front().file) return false;
+  OVHD_TRY(const ImageFacts child, facts_of(shop_, format_, files_.front()));
+  if (format_ == Format::vhd) return child.id == record_.ids.front();
+  if (child.id == record_.ids.front() || !child.parent) return false;
+  // From now on this is the child, with the children that it has.
+  record_.ids.front() = child.id;
+  return true;
+}
+
+// Takes in what was written to the child since. All that the target holds of the others it has
+// already, under the id that whoever is over it knows: what the child reads as does not change.
+Status MergeRun::catch_up() {
+  OVHD_TRY(const ImageFacts target, facts_of(shop_, format_, target_));
+  std::vector<const HeldFile*> sources;
+  const Error other{.code = Errc::mismatch,
+                    .what = "the child is not over the image that it was merged into (C01)"};
+  for (const HeldFile& held : files_) {
+    if (!held.file) return other;
+    sources.push_back(&held);
+    OVHD_TRY(const ImageFacts facts, facts_of(shop_, format_, held));
+    if (!facts.parent) return other;
+    const bool over_target =
+        facts.parent->linkage == target.id || facts.parent->linkage2 == target.id;
+    if (over_target) break;
+    if (&held == &files_.back()) return other;
+  }
+  if (format_ == Format::vhdx) {
+    // Whoever has been told already was made from what the child read as before.
+    for (const HeldFile& child : told_) {
+      OVHD_TRY(const ImageFacts facts, facts_of(shop_, format_, child));
+      if (record_.force_siblings || facts.parent->linkage != target.id) continue;
+      return Error{.code = Errc::denied,
+                   .what =
+                       "the merged child was written to, which would change its parent: pull "
+                       "it first (C03)"};
+    }
+  }
+  // The record stays where it is: what is cut off here is done again.
+  OVHD_CHECK(copy_layers(sources, [](std::uint64_t) { return Status{Ok{}}; }));
+  return enter(Stage::relink);
 }
 
 Result<MergeResult> MergeRun::go() {
@@ -218,24 +268,30 @@ Status MergeRun::copy() {
     shop_.blame(files_.back().path);
     OVHD_CHECK(set_parent(format_, *files_.back().file, {.linkage2 = record_.new_id}, shop_.host));
   }
-  OVHD_CHECK(copy_layers());
+  std::vector<const HeldFile*> sources;
+  for (const HeldFile& held : files_) sources.push_back(&held);
+  const auto milestone = [&](std::uint64_t done) -> Status {
+    record_.done = done;
+    return enter(Stage::copy);
+  };
+  OVHD_CHECK(copy_layers(sources, milestone));
   return enter(Stage::relink);
 }
 
-Status MergeRun::copy_layers() {
-  std::vector<const HeldFile*> sources;
-  for (const HeldFile& held : files_) sources.push_back(&held);
+Status MergeRun::copy_layers(const std::vector<const HeldFile*>& sources,
+                             const Milestone& milestone) {
   OVHD_TRY(auto source, layers_over(shop_, format_, sources, false, true));
   const HeldFile* const into[] = {&target_};
   OVHD_TRY(auto target, layers_over(shop_, format_, into, true, false));
   target->image(0).set_link_identity(record_.new_id);
-  const auto milestone = [&](std::uint64_t done) -> Status {
+  const auto durable = [&](std::uint64_t done) -> Status {
     OVHD_CHECK(target->flush());
-    record_.done = done;
-    return enter(Stage::copy);
+    return milestone(done);
   };
+  // Once the record is past copying, all of the disk counts again.
+  const std::uint64_t from = record_.stage == Stage::copy ? record_.done : 0;
   MovedBytes moved;
-  const Status outcome = move_into(shop_, *source, *target, record_.done, milestone, moved);
+  const Status outcome = move_into(shop_, *source, *target, from, durable, moved);
   result_.copied_bytes = moved.copied;
   result_.cloned_bytes = moved.cloned;
   result_.cleared_bytes = moved.cleared;

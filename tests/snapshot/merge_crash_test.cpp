@@ -171,6 +171,45 @@ TEST_P(MergeCrash, AResumedMergeMayBeCutToo) {
   }
 }
 
+// The child is a disk for as long as it has its name: what a guest writes to it after a cut is in
+// the disk that the resumed merge leaves.
+TEST_P(MergeCrash, WhatIsWrittenToTheChildBetweenCutAndResumeIsKept) {
+  // Whoever is over a disk that is written to cannot be used any more.
+  if (child() != chain_.name("leaf")) GTEST_SKIP();
+  ASSERT_TRUE(chain_.store().remove(chain_.name("other")));
+  live_.clear();
+  chain_ = SimChain{chain_.shape(), chain_.store().copy()};
+  ASSERT_TRUE(run_merge(chain_.shop(), task_));
+  const std::uint64_t block = chain_.shape().block;
+  std::uint64_t seed = 1;
+  std::map<snapshot::MergeRecord::Stage, unsigned> stages;
+  for (const std::uint64_t tick : chain_.store().cuts()) {
+    SCOPED_TRACE("cut before tick " + std::to_string(tick));
+    SimChain found{chain_.shape(),
+                   chain_.store().after_cut(tick, SimStore::Survivors::some, seed++)};
+    const auto record = snapshot::read_record(found.store(), target());
+    if (!record || !found.store().exists(child())) continue;
+    ++stages[record->stage];
+    found.write(child(), block + 1024, pattern(2048, 100 + seed));
+    found.zero(child(), 2 * block, 512);
+    if (HasFatalFailure()) return;
+    const auto written = found.read(child());
+    ASSERT_TRUE(written);
+    const auto done = snapshot::finish_merge(found.shop(), task_.format, target(), {});
+    ASSERT_TRUE(done) << done.error().what;
+    const auto got = found.read(task_.keep ? child() : target());
+    ASSERT_TRUE(got) << got.error().what;
+    ASSERT_TRUE(*got == *written) << "stage " << static_cast<int>(record->stage);
+    EXPECT_EQ(found.store().exists(child()), task_.keep);
+    EXPECT_EQ(found.errors_in(target()), std::vector<std::string>{});
+  }
+  EXPECT_GT(stages[snapshot::MergeRecord::Stage::copy], 0u);
+  // With one level and nobody over the child there is nothing to do between the two notes.
+  EXPECT_GT(
+      stages[snapshot::MergeRecord::Stage::relink] + stages[snapshot::MergeRecord::Stage::remove],
+      1u);
+}
+
 TEST_P(MergeCrash, AnyCommandMayFail) {
   std::uint64_t ticks = 0;
   {
