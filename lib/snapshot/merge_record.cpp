@@ -16,6 +16,7 @@ using Json = nlohmann::ordered_json;
 constexpr int kVersion = 1;
 constexpr std::size_t kMostFiles = 64;
 constexpr std::size_t kLongestPath = 4096;
+constexpr std::size_t kMostDirectories = 1024;
 constexpr std::array kStages{"copy", "relink", "remove"};
 
 Error broken(const char* what) noexcept { return {.code = Errc::corrupt, .what = what}; }
@@ -59,6 +60,20 @@ Status read_lists(const Json& object, MergeRecord& out) {
   return Ok{};
 }
 
+// A record of before they were recorded has none.
+Status read_directories(const Json& object, MergeRecord& out) {
+  const Json* const directories = member(object, "child_dirs");
+  if (directories == nullptr) return Ok{};
+  if (!directories->is_array() || directories->size() > kMostDirectories) {
+    return broken("merge record: directories of children (C05)");
+  }
+  for (const Json& directory : *directories) {
+    OVHD_TRY(std::string path, path_in(directory));
+    out.child_dirs.push_back(std::move(path));
+  }
+  return Ok{};
+}
+
 }  // namespace
 
 std::string record_path(const std::string& target) { return target + kMergeRecordEnding; }
@@ -71,6 +86,7 @@ std::string encode(const MergeRecord& record) {
                     {"stage", kStages[static_cast<std::size_t>(record.stage)]},
                     {"files", record.files},
                     {"ids", std::move(ids)},
+                    {"child_dirs", record.child_dirs},
                     {"old_id", to_string(record.old_id)},
                     {"new_id", to_string(record.new_id)},
                     {"keep", record.keep},
@@ -97,6 +113,7 @@ Result<MergeRecord> decode_record(std::string_view text) {
   if (named == kStages.end()) return broken("merge record: stage (C05)");
   out.stage = static_cast<MergeRecord::Stage>(named - kStages.begin());
   OVHD_CHECK(read_lists(object, out));
+  OVHD_CHECK(read_directories(object, out));
   OVHD_TRY(out.old_id, guid_in(member(object, "old_id")));
   OVHD_TRY(out.new_id, guid_in(member(object, "new_id")));
   const Json* const keep = member(object, "keep");

@@ -25,6 +25,8 @@ struct MergeRecord {
   std::vector<std::string> files{};
   /// The ids by which their children know them, in the same order.
   std::vector<Guid> ids{};
+  /// Directories, beside those of the files, in which children are looked for: absolute.
+  std::vector<std::string> child_dirs{};
   Guid old_id{};  ///< The target's before.
   Guid new_id{};  ///< What the target is known by from its first change on.
   bool keep = false;

@@ -3,6 +3,7 @@
 #include "snapshot/merge_run.hpp"
 
 #include <algorithm>
+#include <filesystem>
 #include <utility>
 
 #include "base/try.hpp"
@@ -58,6 +59,13 @@ class MergeRun {
   std::vector<HeldFile> told_;      // of a merge that goes on: those over the target by now
   MergeResult result_;
 };
+
+/// A record may be read from elsewhere than where it was written.
+std::string absolute_path(const std::string& path) {
+  std::error_code failed;
+  const std::filesystem::path absolute = std::filesystem::absolute(path, failed);
+  return failed ? path : absolute.string();
+}
 
 /// How a record names a file: by its leaf where that is enough to find it again.
 std::string recorded_name(const std::string& target, const std::string& path) {
@@ -177,6 +185,9 @@ Status MergeRun::begin(const MergeTask& task) {
     files_.push_back({.path = task.paths[i], .file = nullptr});
     record_.files.push_back(recorded_name(target_path_, task.paths[i]));
   }
+  for (const std::string& directory : child_dirs_) {
+    record_.child_dirs.push_back(absolute_path(directory));
+  }
   record_.keep = task.keep;
   record_.force_siblings = task.force_siblings;
   OVHD_CHECK(hold_all(task.identities));
@@ -190,6 +201,7 @@ Status MergeRun::resume() {
   shop_.blame(record_path(target_path_));
   OVHD_TRY(record_, read_record(shop_.store, target_path_));
   result_.resumed = true;
+  child_dirs_.insert(child_dirs_.end(), record_.child_dirs.begin(), record_.child_dirs.end());
   for (const std::string& name : record_.files) {
     files_.push_back({.path = path_of(target_path_, name), .file = nullptr});
   }
