@@ -277,8 +277,11 @@ Result<MergeResult> MergeRun::go() {
 
 Status MergeRun::copy() {
   if (format_ == Format::vhdx) {
+    OVHD_TRY(const ImageFacts target, facts_of(shop_, format_, target_));
     shop_.blame(files_.back().path);
-    OVHD_CHECK(set_parent(format_, *files_.back().file, {.linkage2 = record_.new_id}, shop_.host));
+    // Both, since the image may have named the target of now by the second of its links alone.
+    OVHD_CHECK(set_parent(format_, *files_.back().file,
+                          {.linkage = target.id, .linkage2 = record_.new_id}, shop_.host));
   }
   std::vector<const HeldFile*> sources;
   for (const HeldFile& held : files_) sources.push_back(&held);

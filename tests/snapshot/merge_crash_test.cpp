@@ -263,6 +263,43 @@ INSTANTIATE_TEST_SUITE_P(
                     Case{"VhdIntoFixed", Format::vhd, 2, 1, false, DiskType::fixed}),
     [](const auto& one) { return one.param.name; });
 
+// As it is after somebody else's merge that was finished without its last step.
+TEST(VhdxMerge, AChildThatKnowsItsParentByTheSecondLinkReadsTheSameAtEveryCut) {
+  SimChain chain{small_shape(Format::vhdx)};
+  const std::string base = chain.name("base"), child = chain.name("child");
+  chain.create(base);
+  chain.write(base, 0, pattern(8192, 1));
+  chain.create_child(child, base);
+  chain.write(child, 4096, pattern(2048, 2));
+  {
+    auto held = hold(chain.shop(), base, Lock::none, std::nullopt);
+    ASSERT_TRUE(held);
+    const auto facts = facts_of(chain.shop(), Format::vhdx, *held);
+    ASSERT_TRUE(facts);
+    auto file = chain.store().open(child, Lock::writer);
+    ASSERT_TRUE(file);
+    FixedHost host;
+    ASSERT_TRUE(
+        set_parent(Format::vhdx, **file, {.linkage = Guid{{1}}, .linkage2 = facts->id}, host));
+  }
+  const auto before = chain.read(child);
+  ASSERT_TRUE(before);
+  chain = SimChain{chain.shape(), chain.store().copy()};
+  const MergeTask task{.format = Format::vhdx, .paths = {child, base}};
+  ASSERT_TRUE(run_merge(chain.shop(), task));
+  std::uint64_t seed = 1;
+  for (const std::uint64_t tick : chain.store().cuts()) {
+    SCOPED_TRACE("cut before tick " + std::to_string(tick));
+    SimChain found{chain.shape(), chain.store().after_cut(tick, SimStore::Survivors::some, seed++)};
+    const auto got = found.read(found.store().exists(child) ? child : base);
+    ASSERT_TRUE(got) << got.error().what;
+    ASSERT_TRUE(*got == *before);
+    if (!found.store().exists(snapshot::record_path(base))) continue;
+    ASSERT_TRUE(snapshot::finish_merge(found.shop(), Format::vhdx, base, {}));
+    ASSERT_TRUE(*found.read(base) == *before);
+  }
+}
+
 struct PullCase {
   const char* name;
   Format format;
