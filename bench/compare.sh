@@ -1,8 +1,7 @@
 #!/usr/bin/env bash
 # Compares vhdtool with a bare io_uring loop, fio and qemu-img, in interleaved rounds.
-#   bench/compare.sh WORKDIR [--suite queue,convert,doors,merge] [--only PART,...]
-#                    [--rounds N] [--quick]
-#                    [--json FILE]
+#   bench/compare.sh WORKDIR [--suite queue,convert,doors,merge] [--only PART,...] [--rounds N]
+#                    [--quick] [--json FILE]
 # WORKDIR is a new or empty folder on the file system to measure, with 20 GiB free; it is emptied
 # again. As root, "queue" puts its files on a RAM block device that it makes, and "reflink" mounts
 # an XFS file. What each row means is in docs/benchmarks.md.

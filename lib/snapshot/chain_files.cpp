@@ -23,7 +23,7 @@ Result<HeldFile> hold(const Workshop& shop, const std::string& path, Lock lock,
 Result<ImageFacts> facts_of(const Workshop& shop, Format format, const HeldFile& held) {
   shop.blame(held.path);
   OVHD_TRY(const OpenedImage image,
-           open_layer(format, std::make_unique<BorrowedFile>(*held.file), false, shop.host));
+           open_layer(format, std::make_unique<BorrowedFile>(*held.file), {}, shop.host));
   ImageFacts out{.type = image.layer->type(),
                  .geometry = image.layer->geometry(),
                  .id = image.layer->link_identity(),
@@ -42,8 +42,8 @@ Result<std::unique_ptr<detail::DiskState>> layers_over(const Workshop& shop, For
   for (const HeldFile* held : files) {
     shop.blame(held->path);
     const bool change = writable && chain.images.empty();
-    OVHD_TRY(OpenedImage image,
-             open_layer(format, std::make_unique<BorrowedFile>(*held->file), change, shop.host));
+    OVHD_TRY(OpenedImage image, open_layer(format, std::make_unique<BorrowedFile>(*held->file),
+                                           {.writable = change}, shop.host));
     chain.images.push_back(std::move(image));
     chain.paths.push_back(held->path);
   }

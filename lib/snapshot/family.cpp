@@ -15,7 +15,7 @@ Result<FamilyMember> look_into(ImageStore& store, Host& host, Format format,
   OVHD_TRY(auto file, store.open(path, Lock::none));
   FamilyMember out{.path = path, .format = format, .identity = file->identity()};
   out.modified_unix = file->modified_unix();
-  OVHD_TRY(const OpenedImage image, open_layer(format, std::move(file), false, host));
+  OVHD_TRY(const OpenedImage image, open_layer(format, std::move(file), {}, host));
   out.type = image.layer->type();
   out.id = image.layer->link_identity();
   if (const ParentLink* link = image.layer->parent_link()) out.parent = *link;

@@ -67,7 +67,7 @@ Result<std::unique_ptr<detail::DiskState>> SimChain::open(const std::string& nam
     const bool leaf = chain.images.empty();
     OVHD_TRY(auto file, store_->open(next, leaf && writable ? Lock::writer : Lock::reader));
     OVHD_TRY(OpenedImage image,
-             open_layer(shape_.format, std::move(file), leaf && writable, host_));
+             open_layer(shape_.format, std::move(file), {.writable = leaf && writable}, host_));
     if (!leaf) OVHD_CHECK(verify_link(*chain.images.back().layer, *image.layer, false));
     chain.images.push_back(std::move(image));
     chain.paths.push_back(next);

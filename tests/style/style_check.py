@@ -28,6 +28,7 @@ ROOMS = {
     "vhd": ("base", "io"),
     "image": ("base", "io", "vhdx", "vhd"),
     "c": ("base",),
+    "snapshot": ("base", "io", "image"),
 }
 # The rooms of hypervisor/, the same way; of lib/ they see base.
 VMM_ROOMS = {
@@ -38,7 +39,6 @@ VMM_ROOMS = {
     "devices": ("memory", "chipset"),
     "machine": ("memory", "kvm", "chipset", "firmware", "devices"),
     "control": ("memory", "kvm", "chipset", "firmware", "devices", "machine"),
-    "snapshot": ("base", "io", "image"),
 }
 # What only lib/io may include, and the file that owns a descriptor: the host file seam.
 SYSTEM = re.compile(

@@ -10,9 +10,7 @@ from program import Case, NOT_FOUND, USAGE, VHDTOOL, bytes_of, needs
 
 GENERATED = os.environ.get("VHDTOOL_GENERATED", "")
 VERBS = ("create", "info", "check", "convert", "map", "compare", "dump", "replay", "resize",
-         "compact", "io", "bench")
-VERBS = ("create", "info", "check", "convert", "map", "compare", "dump", "replay", "io", "bench",
-         "merge", "rebase", "checkpoint")
+         "compact", "io", "bench", "merge", "rebase", "checkpoint")
 
 
 def generated(name):

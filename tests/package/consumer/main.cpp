@@ -12,8 +12,8 @@
 #include <openvhd/disk.hpp>
 #include <openvhd/dump.hpp>
 #include <openvhd/error.hpp>
-#include <openvhd/parallel_disk.hpp>
 #include <openvhd/merge.hpp>
+#include <openvhd/parallel_disk.hpp>
 #include <openvhd/rebase.hpp>
 #include <openvhd/types.hpp>
 #include <string>
