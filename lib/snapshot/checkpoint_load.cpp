@@ -57,6 +57,14 @@ Result<Family> CheckpointRun::family() {
     shop_.blame(found.unread.front().path);
     return found.unread.front().error;
   }
+  // What has one of our names was an image once.
+  for (const Family::Unread& stranger : found.strangers) {
+    const std::string leaf = leaf_of(stranger.path);
+    const bool listed = leaf == catalogue_.current || catalogue_.with_file(leaf) != nullptr;
+    if (!listed && !is_ours(leaf)) continue;
+    shop_.blame(stranger.path);
+    return stranger.error;
+  }
   return found;
 }
 

@@ -22,6 +22,16 @@ Result<FamilyMember> look_into(ImageStore& store, Host& host, Format format,
   return out;
 }
 
+/// Whether a file that did not open is no image at all. One that is damaged, or of a kind that is
+/// not known here, may be anybody's child.
+bool is_stranger(ImageStore& store, const std::string& path, const Error& error) {
+  if (error.code != Errc::corrupt && error.code != Errc::unsupported) return false;
+  const auto file = store.open(path, Lock::none);
+  if (!file) return false;
+  const auto format = probe(**file);
+  return format && !*format;
+}
+
 }  // namespace
 
 Result<Family> find_family(ImageStore& store, Host& host, Format format,
@@ -38,13 +48,10 @@ Result<Family> find_family(ImageStore& store, Host& host, Format format,
                          : directory.ends_with('/') ? directory + name
                                                     : directory + "/" + name;
       auto member = look_into(store, host, format, path);
-      if (!member && member.error().code != Errc::corrupt &&
-          member.error().code != Errc::unsupported) {
-        if (member.error().code != Errc::not_found) out.unread.push_back({path, member.error()});
-        continue;
-      }
       if (!member) {
-        out.notes.push_back("not looked into: " + describe(member.error(), path));
+        if (member.error().code == Errc::not_found) continue;
+        const bool strange = is_stranger(store, path, member.error());
+        (strange ? out.strangers : out.unread).push_back({path, member.error()});
         continue;
       }
       const auto same = [&](const FamilyMember& other) {

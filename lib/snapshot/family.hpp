@@ -30,13 +30,14 @@ struct FamilyMember {
 
 struct Family {
   std::vector<FamilyMember> members{};
-  /// Files of which nobody can tell whose children they are: the host would not read them.
+  /// Files of which nobody can tell whose children they are: the host would not read them, or
+  /// they are images by their signature that do not open.
   struct Unread {
     std::string path{};
     Error error{};
   };
   std::vector<Unread> unread{};
-  std::vector<std::string> notes{};  ///< Files that are no images, whatever their ending.
+  std::vector<Unread> strangers{};  ///< Files that are no images, whatever their ending.
 };
 
 /// Looks into every file of `directories` whose ending is that of an image of `format`, without a

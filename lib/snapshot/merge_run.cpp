@@ -135,7 +135,9 @@ Status MergeRun::find_children(bool judge_siblings) {
   for (const HeldFile& held : files_) directories.push_back(directory_of(held.path));
   directories.insert(directories.end(), child_dirs_.begin(), child_dirs_.end());
   OVHD_TRY(Family family, find_family(shop_.store, shop_.host, format_, directories));
-  std::ranges::move(family.notes, std::back_inserter(result_.notes));
+  for (const Family::Unread& stranger : family.strangers) {
+    result_.notes.push_back("not looked into: " + describe(stranger.error, stranger.path));
+  }
   if (!family.unread.empty() && !record_.force_siblings) {
     shop_.blame(family.unread.front().path);
     return family.unread.front().error;

@@ -2,6 +2,7 @@
 #include <gtest/gtest.h>
 
 #include <filesystem>
+#include <fstream>
 #include <openvhd/create.hpp>
 #include <openvhd/disk.hpp>
 #include <openvhd/merge.hpp>
@@ -48,6 +49,16 @@ class MergeFiles : public testing::TestWithParam<const char*> {
     EXPECT_TRUE(disk->read({}, out));
     return out;
   }
+  /// The file keeps its signature, and does not open any more.
+  static void spoil(const std::string& path) {
+    std::fstream file{path, std::ios::in | std::ios::out | std::ios::binary};
+    const bool vhdx = path.ends_with("vhdx");
+    for (const int at : {vhdx ? 65536 : 512, vhdx ? 131072 : 520}) {
+      file.seekp(at);
+      file << "spoilt  ";
+    }
+    ASSERT_TRUE(file.flush());
+  }
   ParentPolicy parents() const { return {.parent_dirs = {dir_.path().string()}}; }
   /// Begins a merge and is stopped at once.
   static void begin(MergeOptions options) {
@@ -74,6 +85,29 @@ TEST_P(MergeFiles, AResumeLooksForChildrenWhereTheMergeDid) {
   ASSERT_TRUE(done) << done.error().what;
   EXPECT_EQ(done->reparented, std::vector<std::string>{other});
   EXPECT_TRUE(read(other) == before);
+}
+
+TEST_P(MergeFiles, ADamagedImageMayBeAChildAndEndsTheMerge) {
+  const std::string base = make("base"), child = make("child", base);
+  const std::string sibling = make("sibling", base);
+  write(child, 0, 1);
+  const auto before = read(base);
+  spoil(sibling);
+  OpenReport report;
+  const auto done = merge({.child = child, .report = &report});
+  ASSERT_FALSE(done);
+  EXPECT_EQ(done.error().code, Errc::corrupt) << done.error().what;
+  EXPECT_EQ(report.files, std::vector<std::string>{sibling});
+  EXPECT_TRUE(read(base) == before);
+  EXPECT_TRUE(std::filesystem::exists(child));
+}
+
+TEST_P(MergeFiles, AFileThatIsNoImageIsNobodysChild) {
+  const std::string base = make("base"), child = make("child", base);
+  std::ofstream{name("notes")} << "no image";
+  const auto done = merge({.child = child});
+  ASSERT_TRUE(done) << done.error().what;
+  EXPECT_EQ(done->notes.size(), 1u);
 }
 
 INSTANTIATE_TEST_SUITE_P(Formats, MergeFiles, testing::Values("vhdx", "vhd"),

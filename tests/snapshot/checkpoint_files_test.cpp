@@ -1,0 +1,50 @@
+// Checkpoints of real files through the public calls.
+#include <gtest/gtest.h>
+
+#include <filesystem>
+#include <fstream>
+#include <openvhd/checkpoint.hpp>
+#include <openvhd/create.hpp>
+#include <openvhd/merge.hpp>
+
+#include "support/temp_dir.hpp"
+
+namespace openvhd::test {
+namespace {
+
+class CheckpointFiles : public testing::TestWithParam<const char*> {
+ protected:
+  CheckpointFiles() : disk_{dir_ / (std::string{"disk."} + GetParam())} {
+    const Status made = create(disk_, {.virtual_size = 8 << 20});
+    EXPECT_TRUE(made) << (made ? "" : made.error().what);
+  }
+  CheckpointTree checkpoint(const std::string& name) {
+    auto tree = create_checkpoint(disk_, name, {});
+    if (tree) return *std::move(tree);
+    ADD_FAILURE() << tree.error().what;
+    return {};
+  }
+
+  TempDir dir_;
+  std::string disk_;
+};
+
+TEST_P(CheckpointFiles, WhatTheCatalogueNamesAndDoesNotOpenEndsTheDeletion) {
+  const std::string two = checkpoint("one").current;
+  const std::string last = checkpoint("two").current;
+  // The disk goes on elsewhere; what it was is the only one over the second checkpoint.
+  ASSERT_TRUE(apply_checkpoint(disk_, "one", false, {}));
+  // Emptied, so that nothing tells any more that it was an image.
+  std::filesystem::resize_file(last, 0);
+  OpenReport report;
+  const auto done = delete_checkpoint(disk_, "two", {.report = &report});
+  ASSERT_FALSE(done);
+  EXPECT_EQ(report.files, std::vector<std::string>{last});
+  EXPECT_TRUE(std::filesystem::exists(two));
+}
+
+INSTANTIATE_TEST_SUITE_P(Formats, CheckpointFiles, testing::Values("vhdx", "vhd"),
+                         [](const auto& one) { return std::string{one.param}; });
+
+}  // namespace
+}  // namespace openvhd::test
