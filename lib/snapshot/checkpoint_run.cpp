@@ -45,7 +45,8 @@ CheckpointTree CheckpointRun::tree() const {
 }
 
 Result<CheckpointTree> CheckpointRun::list() {
-  OVHD_CHECK(find_root());
+  // After a change the image that was given may be gone; the root stays.
+  if (root_.empty()) OVHD_CHECK(find_root());
   OVHD_CHECK(load());
   if (catalogue_.merge) {
     notes_.push_back("a deletion is unfinished: the next change of a checkpoint finishes it");

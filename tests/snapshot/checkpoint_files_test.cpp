@@ -43,6 +43,25 @@ TEST_P(CheckpointFiles, WhatTheCatalogueNamesAndDoesNotOpenEndsTheDeletion) {
   EXPECT_TRUE(std::filesystem::exists(two));
 }
 
+// Whoever has a disk knows the name of its current image, which may be gone afterwards.
+TEST_P(CheckpointFiles, TheCurrentImageMayBeGivenAlthoughItGoesAway) {
+  checkpoint("one");
+  std::string current = checkpoint("two").current;
+  auto tree = delete_checkpoint(current, "two", {});
+  ASSERT_TRUE(tree) << tree.error().what;
+  EXPECT_FALSE(std::filesystem::exists(current));
+  EXPECT_EQ(tree->checkpoints.size(), 1u);
+  current = tree->current;
+  EXPECT_TRUE(std::filesystem::exists(current));
+  tree = apply_checkpoint(current, "one", true, {});
+  ASSERT_TRUE(tree) << tree.error().what;
+  EXPECT_FALSE(std::filesystem::exists(current));
+  tree = delete_checkpoint(tree->current, "one", {});
+  ASSERT_TRUE(tree) << tree.error().what;
+  EXPECT_EQ(tree->current, disk_);
+  EXPECT_EQ(tree->checkpoints.size(), 0u);
+}
+
 INSTANTIATE_TEST_SUITE_P(Formats, CheckpointFiles, testing::Values("vhdx", "vhd"),
                          [](const auto& one) { return std::string{one.param}; });
 
