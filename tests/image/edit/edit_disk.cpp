@@ -81,7 +81,7 @@ std::unique_ptr<detail::DiskState> EditDisk::open(const std::shared_ptr<MemorySt
     const bool is_leaf = i == 0;
     auto image =
         open_layer(shape_.format, file_on(is_leaf ? leaf : stores_[i], is_leaf && writable),
-                   is_leaf && writable, host_);
+                   {.writable = is_leaf && writable}, host_);
     if (!image) {
       const std::string text = describe(image.error(), "layer " + std::to_string(i));
       if (why == nullptr) give_up(text);
