@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <filesystem>
+#include <limits>
 #include <utility>
 
 #include "base/try.hpp"
@@ -67,9 +68,10 @@ std::string absolute_path(const std::string& path) {
   return failed ? path : absolute.string();
 }
 
-/// How a record names a file: by its leaf where that is enough to find it again.
+/// How a record names a file: by its leaf where that is enough to find it again, so that a
+/// directory may move with all that is in it.
 std::string recorded_name(const std::string& target, const std::string& path) {
-  return directory_of(path) == directory_of(target) ? leaf_of(path) : path;
+  return directory_of(path) == directory_of(target) ? leaf_of(path) : absolute_path(path);
 }
 
 std::string path_of(const std::string& target, const std::string& recorded) {
@@ -82,7 +84,8 @@ Status MergeRun::hold_all(const std::vector<FileIdentity>& identities) {
   };
   for (std::size_t i = 0; i < files_.size(); ++i) {
     auto held = hold(shop_, files_[i].path, Lock::writer, expected(i));
-    // Of what was to be removed some may be gone.
+    // Of what was to be removed some may be gone; its directory, where children are looked for,
+    // may not.
     const bool gone = !held && held.error().code == Errc::not_found;
     if (gone && record_.stage != Stage::copy && (i != 0 || record_.stage == Stage::remove)) {
       continue;
@@ -196,6 +199,16 @@ Status MergeRun::begin(const MergeTask& task) {
   OVHD_CHECK(judge_chain());
   OVHD_CHECK(find_children(true));
   record_.new_id = shop_.host.random_guid();
+  // Before anything is changed: what is to finish it can be read again, whatever is noted in it.
+  MergeRecord longest = record_;
+  longest.done = std::numeric_limits<std::uint64_t>::max();
+  longest.stage = Stage::remove;
+  const auto again = decode_record(encode(longest));
+  if (!again || *again != longest) {
+    shop_.blame(record_path(target_path_));
+    return Error{.code = Errc::invalid,
+                 .what = "names that are not UTF-8 or too long for a merge record (C05)"};
+  }
   return enter(Stage::copy);
 }
 

@@ -110,6 +110,52 @@ TEST_P(MergeFiles, AFileThatIsNoImageIsNobodysChild) {
   EXPECT_EQ(done->notes.size(), 1u);
 }
 
+TEST_P(MergeFiles, AResumeMayRunInAnotherDirectory) {
+  const std::string base = make("base");
+  std::filesystem::create_directory(dir_ / "sub");
+  const std::string child = make("sub/child", base);
+  write(child, 4096, 1);
+  const auto before = read(child);
+  const auto home = std::filesystem::current_path();
+  std::filesystem::current_path(dir_.path());
+  begin({.child = std::string{"sub/child."} + GetParam(), .parents = {.parent_dirs = {"."}}});
+  std::filesystem::current_path(home);
+  const auto done = resume_merge(base, {});
+  ASSERT_TRUE(done) << done.error().what;
+  EXPECT_EQ(done->removed, std::vector<std::string>{child});
+  EXPECT_TRUE(read(base) == before);
+}
+
+TEST_P(MergeFiles, AMergeThatCannotBeWrittenDownIsNotBegun) {
+  const std::string base = make("base");
+  const std::string child = make("not utf-8 \xff", base);
+  write(child, 4096, 1);
+  const auto before = read(base);
+  const auto done = merge({.child = child});
+  ASSERT_FALSE(done);
+  EXPECT_EQ(done.error().code, Errc::invalid) << done.error().what;
+  EXPECT_TRUE(read(base) == before);
+  EXPECT_TRUE(std::filesystem::exists(child));
+  EXPECT_FALSE(std::filesystem::exists(base + ".merge"));
+}
+
+TEST_P(MergeFiles, WhatIsMissingWithItsDirectoryIsNotDone) {
+  const std::string base = make("base");
+  std::filesystem::create_directory(dir_ / "sub");
+  const std::string child = make("sub/child", base);
+  write(child, 4096, 1);
+  begin({.child = child, .parents = parents()});
+  // As it is when the images are about to be removed.
+  std::ifstream in{base + ".merge"};
+  std::string text{std::istreambuf_iterator<char>{in}, {}};
+  text.replace(text.find("\"copy\""), 6, "\"remove\"");
+  std::ofstream{base + ".merge"} << text;
+  std::filesystem::rename(dir_ / "sub", dir_ / "away");
+  ASSERT_FALSE(resume_merge(base, {}));
+  std::filesystem::rename(dir_ / "away", dir_ / "sub");
+  EXPECT_TRUE(std::filesystem::exists(base + ".merge"));
+}
+
 INSTANTIATE_TEST_SUITE_P(Formats, MergeFiles, testing::Values("vhdx", "vhd"),
                          [](const auto& one) { return std::string{one.param}; });
 
