@@ -165,4 +165,35 @@ Result<Catalogue> decode_catalogue(std::string_view text) {
   return out;
 }
 
+namespace {
+
+bool names_file(const Catalogue& catalogue, const std::string& leaf) {
+  return catalogue.current == leaf || catalogue.with_file(leaf) != nullptr ||
+         std::ranges::find(catalogue.trash, leaf) != catalogue.trash.end();
+}
+
+}  // namespace
+
+Status expect_no_checkpoints(const Workshop& shop, std::span<const std::string> paths) {
+  const std::string ending = catalogue_path({});
+  for (const std::string& path : paths) {
+    OVHD_TRY(const std::vector<std::string> names, shop.store.list(directory_of(path)));
+    for (const std::string& name : names) {
+      if (!name.ends_with(ending) || name == ending) continue;
+      shop.blame(beside(path, name));
+      OVHD_TRY(const std::string text,
+               shop.store.read_text(beside(path, name), kMaxCatalogueBytes));
+      OVHD_TRY(const Catalogue catalogue, decode_catalogue(text));
+      const bool root = name == leaf_of(catalogue_path(path));
+      if (!root && !names_file(catalogue, leaf_of(path))) continue;
+      shop.blame(path);
+      return Error{.code = Errc::denied,
+                   .what =
+                       "belongs to a disk with checkpoints: vhdtool checkpoint delete merges "
+                       "it (C03)"};
+    }
+  }
+  return Ok{};
+}
+
 }  // namespace openvhd::snapshot

@@ -5,11 +5,13 @@
 #include <openvhd/checkpoint.hpp>
 #include <openvhd/error.hpp>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "io/image_store.hpp"
+#include "snapshot/chain_files.hpp"
 
 namespace openvhd::snapshot {
 
@@ -49,6 +51,10 @@ std::string encode(const Catalogue& catalogue);
 /// Text that anybody may have written: plain file names only, each once, a tree. Errors: corrupt;
 /// unsupported (another version).
 Result<Catalogue> decode_catalogue(std::string_view text);
+
+/// Refuses images that a catalogue beside them names: only who keeps the catalogue may change what
+/// they are over (C03). Errors: denied, and those of reading a catalogue, blamed on it.
+Status expect_no_checkpoints(const Workshop& shop, std::span<const std::string> paths);
 
 /// Whether a checkpoint may have this name.
 bool is_checkpoint_name(std::string_view name) noexcept;

@@ -2,6 +2,7 @@
 #include <utility>
 
 #include "base/try.hpp"
+#include "snapshot/catalogue.hpp"
 #include "snapshot/merge_record.hpp"
 #include "snapshot/merge_run.hpp"
 #include "snapshot/resolve.hpp"
@@ -70,6 +71,7 @@ Result<MergeResult> merge(const MergeOptions& options) {
   const Workshop shop = workshop_for(options, store);
   if (options.pull) {
     if (options.keep) return invalid("pulling removes nothing: there is nothing to keep");
+    OVHD_CHECK(snapshot::expect_no_checkpoints(shop, std::span{&options.child, 1}));
     return pull(options, chain, shop);
   }
   std::size_t target = 1;
@@ -89,8 +91,10 @@ Result<MergeResult> merge(const MergeOptions& options) {
     }
     return snapshot::finish_merge(shop, chain.format, chain.paths[i], options.child_dirs);
   }
+  const std::vector<std::string> paths = first_of(chain.paths, target + 1);
+  OVHD_CHECK(snapshot::expect_no_checkpoints(shop, paths));
   return snapshot::run_merge(shop, {.format = chain.format,
-                                    .paths = first_of(chain.paths, target + 1),
+                                    .paths = paths,
                                     .identities = first_of(chain.identities, target + 1),
                                     .child_dirs = options.child_dirs,
                                     .keep = options.keep,

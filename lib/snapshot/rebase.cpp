@@ -7,6 +7,7 @@
 #include "base/try.hpp"
 #include "image/convert/buffers.hpp"
 #include "image/open.hpp"
+#include "snapshot/catalogue.hpp"
 #include "snapshot/resolve.hpp"
 
 namespace openvhd {
@@ -287,6 +288,7 @@ Result<RebaseResult> rebase(const RebaseOptions& given) {
   options.parents = std::move(chains.of_old);
   PosixStore store{options.direct};
   const Workshop shop{.store = store, .host = system_host(), .report = options.report};
+  OVHD_CHECK(snapshot::expect_no_checkpoints(shop, std::span{&options.child, 1}));
   // Held to the end: nobody writes to the new chain while it is compared and linked to.
   OVHD_TRY(auto parent, open_reported(chains.parent, {.parents = chains.of_new}, options.report));
   OVHD_CHECK(expect_no_pending_merge(parent->paths()));

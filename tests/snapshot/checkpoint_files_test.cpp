@@ -6,6 +6,7 @@
 #include <openvhd/checkpoint.hpp>
 #include <openvhd/create.hpp>
 #include <openvhd/merge.hpp>
+#include <openvhd/rebase.hpp>
 
 #include "support/temp_dir.hpp"
 
@@ -60,6 +61,30 @@ TEST_P(CheckpointFiles, TheCurrentImageMayBeGivenAlthoughItGoesAway) {
   ASSERT_TRUE(tree) << tree.error().what;
   EXPECT_EQ(tree->current, disk_);
   EXPECT_EQ(tree->checkpoints.size(), 0u);
+}
+
+TEST_P(CheckpointFiles, OtherVerbsRefuseWhatTheCatalogueNames) {
+  const std::string middle = checkpoint("one").current;
+  const std::string current = checkpoint("two").current;
+  for (const std::string& child : {middle, current}) {
+    for (const bool pull : {false, true}) {
+      const auto done = merge({.child = child, .pull = pull});
+      ASSERT_FALSE(done);
+      EXPECT_EQ(done.error().code, Errc::denied) << done.error().what;
+    }
+    const auto done = rebase({.child = child, .parent = disk_});
+    ASSERT_FALSE(done);
+    EXPECT_EQ(done.error().code, Errc::denied) << done.error().what;
+  }
+  // Into one of them is no way round either.
+  const std::string stranger = dir_ / (std::string{"stranger."} + GetParam());
+  ASSERT_TRUE(create(stranger, {.type = DiskType::differencing, .parent = current}));
+  ASSERT_FALSE(merge({.child = stranger}));
+  std::filesystem::remove(stranger);
+  const auto tree = list_checkpoints(disk_, {});
+  ASSERT_TRUE(tree) << tree.error().what;
+  EXPECT_EQ(tree->current, current);
+  EXPECT_EQ(tree->checkpoints.size(), 2u);
 }
 
 INSTANTIATE_TEST_SUITE_P(Formats, CheckpointFiles, testing::Values("vhdx", "vhd"),
