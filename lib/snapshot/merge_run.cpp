@@ -36,6 +36,7 @@ class MergeRun {
   Status judge_chain();
   Status find_children(bool judge_siblings);
   Status note_target_id();
+  Status give_up_siblings();
   Status copy();
   Result<bool> child_has_moved_on();
   Status catch_up();
@@ -57,6 +58,7 @@ class MergeRun {
   std::vector<HeldFile> files_;
   HeldFile target_;
   std::vector<HeldFile> children_;  // of the child
+  std::vector<HeldFile> siblings_;  // given up
   std::vector<HeldFile> told_;      // of a merge that goes on: those over the target by now
   MergeResult result_;
 };
@@ -169,6 +171,8 @@ Status MergeRun::find_children(bool judge_siblings) {
       return Error{.code = Errc::denied,
                    .what = "its parent would change under it: merge it first, or force (C03)"};
     }
+    OVHD_TRY(HeldFile given_up, hold(shop_, member.path, Lock::writer, member.identity));
+    siblings_.push_back(std::move(given_up));
     result_.notes.push_back(member.path + ": cannot be used any more, its parent has changed");
   }
   return Ok{};
@@ -229,7 +233,8 @@ Status MergeRun::resume() {
     // Who wrote to the child since has made an id of its own; of VHDs nobody can tell.
     if (format_ != Format::vhdx || ids != record_.ids) record_.done = 0;
     OVHD_CHECK(enter(Stage::copy));
-    return find_children(false);
+    // Nobody has been told of anything: whoever is over the target is a sibling.
+    return find_children(true);
   }
   OVHD_TRY(const bool moved_on, child_has_moved_on());
   // Those that are over the target by now were found the last time, or are no siblings any more.
@@ -290,7 +295,19 @@ Result<MergeResult> MergeRun::go() {
   return std::move(result_);
 }
 
+// Before anything that they read changes. The id of a VHD never changes, and a VHDX between knows
+// its parent on: only a parent that is nowhere keeps a sibling from reading a mixture.
+Status MergeRun::give_up_siblings() {
+  for (const HeldFile& sibling : siblings_) {
+    shop_.blame(sibling.path);
+    OVHD_CHECK(set_parent(format_, *sibling.file,
+                          {.linkage = shop_.host.random_guid(), .linkage2 = Guid{}}, shop_.host));
+  }
+  return Ok{};
+}
+
 Status MergeRun::copy() {
+  OVHD_CHECK(give_up_siblings());
   if (format_ == Format::vhdx) {
     OVHD_TRY(const ImageFacts target, facts_of(shop_, format_, target_));
     shop_.blame(files_.back().path);

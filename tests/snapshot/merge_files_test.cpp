@@ -156,6 +156,24 @@ TEST_P(MergeFiles, WhatIsMissingWithItsDirectoryIsNotDone) {
   EXPECT_TRUE(std::filesystem::exists(base + ".merge"));
 }
 
+TEST_P(MergeFiles, SiblingsThatAreGivenUpDoNotOpenFromTheFirstChangeOn) {
+  const std::string base = make("base"), between = make("between", base);
+  const std::string child = make("child", between);
+  const std::string below = make("below", base), beside = make("beside", between);
+  write(child, 4096, 1);
+  const auto before = read(child);
+  begin({.child = child, .into = base, .force_siblings = true});
+  for (const std::string& sibling : {below, beside}) {
+    const auto disk = Disk::open(sibling, {});
+    ASSERT_FALSE(disk) << sibling;
+    EXPECT_EQ(disk.error().code, Errc::mismatch) << disk.error().what;
+  }
+  EXPECT_TRUE(read(child) == before);
+  ASSERT_TRUE(resume_merge(base, {}));
+  EXPECT_TRUE(read(base) == before);
+  EXPECT_FALSE(Disk::open(below, {}));
+}
+
 INSTANTIATE_TEST_SUITE_P(Formats, MergeFiles, testing::Values("vhdx", "vhd"),
                          [](const auto& one) { return std::string{one.param}; });
 
