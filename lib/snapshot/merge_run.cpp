@@ -46,6 +46,7 @@ class MergeRun {
   Status remove();
   Status enter(Stage stage);
   bool is_merged_file(const FileIdentity& identity) const;
+  bool names_merged_file(const FamilyMember& member) const;
   /// A child that is to stay, with more than one level or for its own sake.
   bool child_goes_on() const { return record_.keep || files_.size() > 1; }
 
@@ -135,6 +136,20 @@ bool MergeRun::is_merged_file(const FileIdentity& identity) const {
   return is(target_) || std::ranges::any_of(files_, is);
 }
 
+// A copy of a VHD has the same id for ever: whose child an image is only its path tells.
+bool MergeRun::names_merged_file(const FamilyMember& member) const {
+  if (format_ != Format::vhd) return true;
+  for (const ParentPath& path : member.parent->paths) {
+    if (path.kind != ParentPath::Kind::relative) continue;
+    std::string way = path.text;
+    std::ranges::replace(way, '\\', '/');
+    const auto file = shop_.store.open(
+        beside(member.path, way.starts_with("./") ? way.substr(2) : way), Lock::none);
+    return file && is_merged_file((*file)->identity());
+  }
+  return false;
+}
+
 Status MergeRun::find_children(bool judge_siblings) {
   std::vector<std::string> directories{directory_of(target_path_)};
   for (const HeldFile& held : files_) directories.push_back(directory_of(held.path));
@@ -150,6 +165,19 @@ Status MergeRun::find_children(bool judge_siblings) {
   for (const FamilyMember& member : family.members) {
     if (is_merged_file(member.identity)) continue;
     if (member.is_child_of(record_.ids.front())) {
+      // One that is gone has told its children already.
+      if (format_ == Format::vhd && !files_.front().file) continue;
+      if (!names_merged_file(member)) {
+        if (record_.force_siblings) {
+          result_.notes.push_back(member.path + ": left alone, it names another file");
+          continue;
+        }
+        shop_.blame(member.path);
+        return Error{.code = Errc::denied,
+                     .what =
+                         "it has the parent's id and names another file, a copy perhaps: move "
+                         "it away, or force (C03)"};
+      }
       OVHD_TRY(HeldFile child, hold(shop_, member.path, Lock::writer, member.identity));
       children_.push_back(std::move(child));
       continue;
@@ -170,6 +198,10 @@ Status MergeRun::find_children(bool judge_siblings) {
       shop_.blame(member.path);
       return Error{.code = Errc::denied,
                    .what = "its parent would change under it: merge it first, or force (C03)"};
+    }
+    if (!names_merged_file(member)) {
+      result_.notes.push_back(member.path + ": left alone, it names another file");
+      continue;
     }
     OVHD_TRY(HeldFile given_up, hold(shop_, member.path, Lock::writer, member.identity));
     siblings_.push_back(std::move(given_up));

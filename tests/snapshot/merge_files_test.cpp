@@ -174,6 +174,32 @@ TEST_P(MergeFiles, SiblingsThatAreGivenUpDoNotOpenFromTheFirstChangeOn) {
   EXPECT_FALSE(Disk::open(below, {}));
 }
 
+// Of a VHD the copy has the id of what it was copied from, and no other for ever.
+TEST_P(MergeFiles, ACopyOfTheChildKeepsItsOwnChild) {
+  const std::string base = make("base"), child = make("child", base);
+  write(child, 4096, 1);
+  const std::string copy = name("copy");
+  std::filesystem::copy_file(child, copy);
+  const std::string stranger = make("stranger", copy);
+  if (std::string{GetParam()} == "vhd") write(copy, 1 << 20, 2);
+  const auto before = read(stranger);
+  std::string kept;
+  {
+    std::ifstream in{stranger, std::ios::binary};
+    kept.assign(std::istreambuf_iterator<char>{in}, {});
+  }
+  OpenReport report;
+  const auto done = merge({.child = child, .report = &report});
+  ASSERT_FALSE(done);
+  EXPECT_EQ(done.error().code, Errc::denied) << done.error().what;
+  EXPECT_TRUE(read(stranger) == before);
+  if (std::string{GetParam()} == "vhdx") return;  // refused as a sibling: the copy is over base
+  const auto forced = merge({.child = child, .force_siblings = true});
+  ASSERT_TRUE(forced) << forced.error().what;
+  std::ifstream in{stranger, std::ios::binary};
+  EXPECT_TRUE(std::string(std::istreambuf_iterator<char>{in}, {}) == kept);
+}
+
 INSTANTIATE_TEST_SUITE_P(Formats, MergeFiles, testing::Values("vhdx", "vhd"),
                          [](const auto& one) { return std::string{one.param}; });
 
