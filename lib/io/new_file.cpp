@@ -16,6 +16,7 @@ namespace openvhd {
 namespace {
 
 constexpr mode_t kNewFileMode = 0666;  // less what the umask takes
+constexpr mode_t kGuardedMode = 0644;
 constexpr std::size_t kLongestLeaf = 255;
 
 Fd open_at(const Fd& directory, const std::string& leaf, int flags, mode_t mode = 0) noexcept {
@@ -151,7 +152,7 @@ Result<NewFile> NewFile::create(const std::string& path, const Options& options)
   if (!replaced) OVHD_CHECK(expect_free(entry));
   std::string now = temporary_name(entry.leaf());
   // The mode of what it replaces may be stricter than the umask: nobody reads it before commit.
-  const mode_t mode = replaced ? 0600 : kNewFileMode;
+  const mode_t mode = replaced ? 0600 : options.guarded ? kGuardedMode : kNewFileMode;
   Fd fd = open_at(entry.directory(), now, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW, mode);
   if (!fd) return open_error(errno, "create the file");
   auto file = PosixFile::adopt(std::move(fd), path, writer);

@@ -45,6 +45,8 @@ class NewFile {
   struct Options {
     bool overwrite = false;
     bool direct = false;
+    /// Others may not write to a new file either, whatever the umask allows.
+    bool guarded = false;
   };
 
   /// Errors: invalid (the file exists and `overwrite` was not asked), busy, not_found, denied,

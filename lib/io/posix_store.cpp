@@ -86,7 +86,9 @@ Result<std::string> PosixStore::read_text(const std::string& path, std::size_t m
 }
 
 Status PosixStore::write_text(const std::string& path, const std::string& text) {
-  OVHD_TRY(NewFile made, NewFile::create(path, {.overwrite = true, .direct = false}));
+  // Everybody may read it; what everybody may write, read_text() does not trust.
+  OVHD_TRY(NewFile made,
+           NewFile::create(path, {.overwrite = true, .direct = false, .guarded = true}));
   OVHD_CHECK(made.file().write_all({}, std::as_bytes(std::span{text})));
   return made.commit();
 }

@@ -72,6 +72,7 @@ Result<MergeResult> merge(const MergeOptions& options) {
   if (options.pull) {
     if (options.keep) return invalid("pulling removes nothing: there is nothing to keep");
     OVHD_CHECK(snapshot::expect_no_checkpoints(shop, std::span{&options.child, 1}));
+    OVHD_CHECK(snapshot::expect_not_being_merged(shop, options.child, chain.paths));
     return pull(options, chain, shop);
   }
   std::size_t target = 1;

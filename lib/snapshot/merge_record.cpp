@@ -138,4 +138,37 @@ Status write_record(ImageStore& store, const std::string& target, const MergeRec
   return store.write_text(record_path(target), encode(record));
 }
 
+std::string recorded_path(const std::string& target, const std::string& name) {
+  return name.find('/') == std::string::npos ? beside(target, name) : name;
+}
+
+Status expect_not_being_merged(const Workshop& shop, const std::string& image,
+                               std::span<const std::string> chain) {
+  OVHD_TRY(const HeldFile self, hold(shop, image, Lock::none, std::nullopt));
+  const std::string ending = record_path({});
+  std::vector<std::string> targets{chain.begin(), chain.end()};
+  OVHD_TRY(const std::vector<std::string> names, shop.store.list(directory_of(image)));
+  for (const std::string& name : names) {
+    if (!name.ends_with(ending) || name == ending) continue;
+    targets.push_back(beside(image, name.substr(0, name.size() - ending.size())));
+  }
+  for (std::size_t i = 0; i < targets.size(); ++i) {
+    if (!shop.store.exists(record_path(targets[i]))) continue;
+    const auto record = read_record(shop.store, targets[i]);
+    if (!record && i >= chain.size()) continue;  // of some other image
+    shop.blame(record_path(targets[i]));
+    if (!record) return record.error();
+    for (const std::string& name : record->files) {
+      const auto file = shop.store.open(recorded_path(targets[i], name), Lock::none);
+      if (!file || (*file)->identity() != self.file->identity()) continue;
+      return Error{.code = Errc::denied,
+                   .what =
+                       "an unfinished merge takes the image in: vhdtool merge --resume "
+                       "finishes it (C05)"};
+    }
+  }
+  shop.blame(image);
+  return Ok{};
+}
+
 }  // namespace openvhd::snapshot

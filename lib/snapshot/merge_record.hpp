@@ -5,11 +5,13 @@
 #include <cstdint>
 #include <openvhd/error.hpp>
 #include <openvhd/types.hpp>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "io/image_store.hpp"
+#include "snapshot/chain_files.hpp"
 
 namespace openvhd::snapshot {
 
@@ -48,6 +50,13 @@ std::string encode(const MergeRecord& record);
 Result<MergeRecord> decode_record(std::string_view text);
 
 Result<MergeRecord> read_record(ImageStore& store, const std::string& target);
+/// Where a file that the record beside `target` names is.
+std::string recorded_path(const std::string& target, const std::string& name);
+/// Refuses an image that an unfinished merge is to take in, after the records beside `chain` and in
+/// the image's directory: with another parent it could not be finished (C05). Errors: denied, and
+/// those of reading a record beside `chain`.
+Status expect_not_being_merged(const Workshop& shop, const std::string& image,
+                               std::span<const std::string> chain);
 Status write_record(ImageStore& store, const std::string& target, const MergeRecord& record);
 
 }  // namespace openvhd::snapshot

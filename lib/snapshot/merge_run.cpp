@@ -77,10 +77,6 @@ std::string recorded_name(const std::string& target, const std::string& path) {
   return directory_of(path) == directory_of(target) ? leaf_of(path) : absolute_path(path);
 }
 
-std::string path_of(const std::string& target, const std::string& recorded) {
-  return recorded.find('/') == std::string::npos ? beside(target, recorded) : recorded;
-}
-
 Status MergeRun::hold_all(const std::vector<FileIdentity>& identities) {
   const auto expected = [&](std::size_t i) {
     return i < identities.size() ? std::optional{identities[i]} : std::nullopt;
@@ -110,7 +106,12 @@ Status MergeRun::judge_chain() {
       return Error{.code = Errc::mismatch,
                    .what = "the parent is not the one it was made from (C01)"};
     }
-    if (!facts.parent) return Error{.code = Errc::invalid, .what = "the image has no parent"};
+    if (!facts.parent) {
+      return Error{.code = Errc::invalid,
+                   .what =
+                       "the image has no parent; an unfinished merge of it is given up by "
+                       "removing the record, and the target with it (C05)"};
+    }
     record_.ids.push_back(facts.id);
     above = facts;
   }
@@ -254,7 +255,7 @@ Status MergeRun::resume() {
   result_.resumed = true;
   child_dirs_.insert(child_dirs_.end(), record_.child_dirs.begin(), record_.child_dirs.end());
   for (const std::string& name : record_.files) {
-    files_.push_back({.path = path_of(target_path_, name), .file = nullptr});
+    files_.push_back({.path = recorded_path(target_path_, name), .file = nullptr});
   }
   OVHD_CHECK(hold_all({}));
   if (record_.stage == Stage::copy) {

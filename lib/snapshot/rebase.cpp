@@ -8,6 +8,7 @@
 #include "image/convert/buffers.hpp"
 #include "image/open.hpp"
 #include "snapshot/catalogue.hpp"
+#include "snapshot/merge_record.hpp"
 #include "snapshot/resolve.hpp"
 
 namespace openvhd {
@@ -184,12 +185,14 @@ Result<std::unique_ptr<DiskState>> open_reported(const std::string& path, OpenOp
   return DiskState::open(path, open, system_host());
 }
 
-Status copy_differences(const RebaseOptions& options, DiskState& new_disk, RebaseResult& result) {
+Status copy_differences(const RebaseOptions& options, const Workshop& shop, DiskState& new_disk,
+                        RebaseResult& result) {
   OVHD_TRY(auto old_disk,
            open_reported(
                options.child,
                {.access = Access::read_write, .parents = options.parents, .direct = options.direct},
                options.report));
+  OVHD_CHECK(snapshot::expect_not_being_merged(shop, options.child, old_disk->paths()));
   // What the child reads as does not change, and its children are to go on knowing it.
   old_disk->image(0).set_link_identity(old_disk->image(0).link_identity());
   OVHD_CHECK((Rebaser{options, *old_disk, new_disk}.run(result)));
@@ -289,12 +292,13 @@ Result<RebaseResult> rebase(const RebaseOptions& given) {
   PosixStore store{options.direct};
   const Workshop shop{.store = store, .host = system_host(), .report = options.report};
   OVHD_CHECK(snapshot::expect_no_checkpoints(shop, std::span{&options.child, 1}));
+  OVHD_CHECK(snapshot::expect_not_being_merged(shop, options.child, {}));
   // Held to the end: nobody writes to the new chain while it is compared and linked to.
   OVHD_TRY(auto parent, open_reported(chains.parent, {.parents = chains.of_new}, options.report));
   OVHD_CHECK(expect_no_pending_merge(parent->paths()));
   OVHD_CHECK(judge(options, shop, *parent));
   RebaseResult result{.parent = chains.parent};
-  if (!options.unsafe) OVHD_CHECK(copy_differences(options, *parent, result));
+  if (!options.unsafe) OVHD_CHECK(copy_differences(options, shop, *parent, result));
   OVHD_TRY(const HeldFile child, hold(shop, options.child, Lock::writer, std::nullopt));
   const ParentChange change{.linkage = parent->image(0).link_identity(),
                             .linkage2 = Guid{},

@@ -1,11 +1,13 @@
 // Merges of real files through the public calls: names, directories, what lies beside.
 #include <gtest/gtest.h>
+#include <sys/stat.h>
 
 #include <filesystem>
 #include <fstream>
 #include <openvhd/create.hpp>
 #include <openvhd/disk.hpp>
 #include <openvhd/merge.hpp>
+#include <openvhd/rebase.hpp>
 
 #include "support/bytes.hpp"
 #include "support/temp_dir.hpp"
@@ -198,6 +200,34 @@ TEST_P(MergeFiles, ACopyOfTheChildKeepsItsOwnChild) {
   ASSERT_TRUE(forced) << forced.error().what;
   std::ifstream in{stranger, std::ios::binary};
   EXPECT_TRUE(std::string(std::istreambuf_iterator<char>{in}, {}) == kept);
+}
+
+TEST_P(MergeFiles, AnImageThatIsBeingMergedKeepsItsParent) {
+  const std::string base = make("base"), child = make("child", base), other = make("other");
+  write(child, 4096, 1);
+  const auto before = read(child);
+  begin({.child = child});
+  const auto pulled = merge({.child = child, .pull = true});
+  ASSERT_FALSE(pulled);
+  EXPECT_EQ(pulled.error().code, Errc::denied) << pulled.error().what;
+  for (const bool unsafe : {false, true}) {
+    const auto rebased = rebase({.child = child, .parent = other, .unsafe = unsafe});
+    ASSERT_FALSE(rebased);
+    EXPECT_EQ(rebased.error().code, Errc::denied) << rebased.error().what;
+  }
+  const auto done = resume_merge(base, {});
+  ASSERT_TRUE(done) << done.error().what;
+  EXPECT_TRUE(read(base) == before);
+}
+
+TEST_P(MergeFiles, ARecordIsTrustedUnderAnyUmask) {
+  const std::string base = make("base"), child = make("child", base);
+  write(child, 4096, 1);
+  const mode_t mask = ::umask(0);
+  begin({.child = child});
+  ::umask(mask);
+  const auto done = resume_merge(base, {});
+  ASSERT_TRUE(done) << done.error().what;
 }
 
 INSTANTIATE_TEST_SUITE_P(Formats, MergeFiles, testing::Values("vhdx", "vhd"),
