@@ -150,6 +150,9 @@ Status CheckpointRun::finish_merge_under_way() {
                  .what = "is not the image that the catalogue says was merged (C04)"};
   }
   OVHD_CHECK(lock_root());
+  // Nobody was kept from changing the catalogue meanwhile.
+  OVHD_CHECK(load());
+  if (catalogue_.merge != Catalogue::Merge{.child = child, .target = target}) return Ok{};
   merge_in_tree();
   return commit();
 }

@@ -87,6 +87,34 @@ TEST_P(CheckpointFiles, OtherVerbsRefuseWhatTheCatalogueNames) {
   EXPECT_EQ(tree->checkpoints.size(), 2u);
 }
 
+/// Renames a checkpoint in the text of the catalogue, as another process might.
+class Meddler final : public Progress {
+ public:
+  explicit Meddler(std::string catalogue) : catalogue_{std::move(catalogue)} {}
+  bool update(std::uint64_t, std::uint64_t) noexcept override {
+    std::ifstream in{catalogue_};
+    std::string text{std::istreambuf_iterator<char>{in}, {}};
+    const std::size_t at = text.find("\"first\"");
+    if (at == std::string::npos) return true;
+    text.replace(at, 7, "\"other\"");
+    std::ofstream{catalogue_} << text;
+    return true;
+  }
+
+ private:
+  std::string catalogue_;
+};
+
+TEST_P(CheckpointFiles, WhatOthersChangedDuringAMergeStays) {
+  checkpoint("first");
+  const auto before = checkpoint("second");
+  Meddler meddler{before.catalogue};
+  const auto tree = delete_checkpoint(disk_, "second", {.progress = &meddler});
+  ASSERT_TRUE(tree) << tree.error().what;
+  ASSERT_EQ(tree->checkpoints.size(), 1u);
+  EXPECT_EQ(tree->checkpoints.front().name, "other");
+}
+
 INSTANTIATE_TEST_SUITE_P(Formats, CheckpointFiles, testing::Values("vhdx", "vhd"),
                          [](const auto& one) { return std::string{one.param}; });
 
