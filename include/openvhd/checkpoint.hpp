@@ -11,16 +11,18 @@
 
 namespace openvhd {
 
+/// A state that the disk can go back to.
 struct Checkpoint {
-  Guid id{};
-  std::string name{};
-  std::string file{};            ///< The image that holds the state; it does not change any more.
-  std::optional<Guid> parent{};  ///< The checkpoint before it.
-  std::int64_t created_unix = 0;
+  Guid id{};                      ///< Given once, and kept.
+  std::string name{};             ///< What people call it; not empty.
+  std::string file{};             ///< The image that holds the state; it does not change any more.
+  std::optional<Guid> parent{};   ///< The checkpoint before it.
+  std::int64_t created_unix = 0;  ///< Seconds since 1970, UTC.
   /// Deleted, but several states are over it: it goes when one of them is left.
   bool hidden = false;
 };
 
+/// All checkpoints of a disk.
 struct CheckpointTree {
   std::string catalogue{};  ///< The file that keeps names and order: "disk.vhdx.checkpoints".
   /// The image that is the disk now: the one to be opened.
@@ -30,6 +32,7 @@ struct CheckpointTree {
   std::vector<std::string> notes{};       ///< What was rebuilt, is left over, or is unfinished.
 };
 
+/// How a call goes about its work.
 struct CheckpointOptions {
   Progress* progress = nullptr;  ///< Of merging; borrowed, may be null.
   OpenReport* report = nullptr;  ///< Borrowed; may be null.
@@ -63,6 +66,7 @@ Result<CheckpointTree> apply_checkpoint(const std::string& image, const std::str
 Result<CheckpointTree> delete_checkpoint(const std::string& image, const std::string& which,
                                          const CheckpointOptions& options);
 
+/// Gives a checkpoint, named by its name or id, another name. Errors also: invalid (name).
 Result<CheckpointTree> rename_checkpoint(const std::string& image, const std::string& which,
                                          const std::string& name, const CheckpointOptions& options);
 

@@ -10,8 +10,9 @@
 
 namespace openvhd {
 
+/// What is merged into what, and how.
 struct MergeOptions {
-  std::string child{};
+  std::string child{};  ///< The image that is merged, or that takes its parents in.
   /// An image of the child's chain. Merging: the one that takes in all above it; the parent when
   /// empty. Pulling: the one that stays the child's parent; none when empty, and the child then
   /// becomes a dynamic image.
@@ -23,26 +24,27 @@ struct MergeOptions {
   /// Merges although other images have one of the changed parents for theirs; they cannot be
   /// used afterwards.
   bool force_siblings = false;
-  ParentPolicy parents{};
+  ParentPolicy parents{};  ///< Where parents may be.
   /// Directories, beside those of the chain, in which children of its images may lie.
   std::vector<std::string> child_dirs{};
-  bool reflink = true;  ///< Share extents where the host file system can.
-  bool direct = true;   ///< Bypass the page cache where the host allows.
-  DriverKind driver = DriverKind::automatic;
-  std::uint32_t depth = 8;       ///< Transfers on their way at once.
-  Progress* progress = nullptr;  ///< Borrowed; may be null.
-  OpenReport* report = nullptr;  ///< Borrowed; may be null.
+  bool reflink = true;                        ///< Share extents where the host file system can.
+  bool direct = true;                         ///< Bypass the page cache where the host allows.
+  DriverKind driver = DriverKind::automatic;  ///< See there.
+  std::uint32_t depth = 8;                    ///< Transfers on their way at once.
+  Progress* progress = nullptr;               ///< Borrowed; may be null.
+  OpenReport* report = nullptr;               ///< Borrowed; may be null.
 };
 
+/// What a merge did.
 struct MergeResult {
-  std::string disk{};               ///< The image that now holds what the child read as.
-  std::uint64_t copied_bytes = 0;   ///< Read and written.
-  std::uint64_t cloned_bytes = 0;   ///< Shared, not moved.
-  std::uint64_t cleared_bytes = 0;  ///< Made zero.
-  bool resumed = false;             ///< An interrupted merge was finished.
-  std::vector<std::string> removed{};
+  std::string disk{};                     ///< The image that now holds what the child read as.
+  std::uint64_t copied_bytes = 0;         ///< Read and written.
+  std::uint64_t cloned_bytes = 0;         ///< Shared, not moved.
+  std::uint64_t cleared_bytes = 0;        ///< Made zero.
+  bool resumed = false;                   ///< An interrupted merge was finished.
+  std::vector<std::string> removed{};     ///< Images that are gone: what was merged.
   std::vector<std::string> reparented{};  ///< Children that have another parent now.
-  std::vector<std::string> notes{};
+  std::vector<std::string> notes{};       ///< What the caller should know.
 };
 
 /// Merges `child` into its parent, or into an ancestor with all images in between, or pulls.

@@ -40,7 +40,7 @@ struct QosStatus {
 /// that goes back gives nothing until it has passed where it was.
 struct QosClock {
   std::uint64_t (*now_ns)(void* context) noexcept = nullptr;  ///< null: the host's monotonic clock.
-  void* context = nullptr;
+  void* context = nullptr;                                    ///< Handed to `now_ns`.
 };
 
 /// Limits that all its queues share, of one disk (dedicated) or of several (aggregated). A handle:
@@ -54,7 +54,9 @@ class QosPolicy {
   /// queue that holds requests notices within 100 ms. One-time bursts are not given again. Errors:
   /// as create(). Thread: any.
   Status set_limits(const QosLimits& limits) noexcept;
+  /// The limits of now. Thread: any.
   QosLimits limits() const noexcept;
+  /// What it has let through and held back. Thread: any.
   QosStatus status() const noexcept;
 
  private:
@@ -73,28 +75,40 @@ class QosQueue {
   /// descriptor left).
   static Result<QosQueue> open(Queue queue, std::uint32_t depth, const QosPolicy& policy);
 
+  /// The other one may only be destroyed or assigned to afterwards.
   QosQueue(QosQueue&&) noexcept;
+  /// Likewise; what was here is closed.
   QosQueue& operator=(QosQueue&&) noexcept;
   /// What is held begins at once, and is paid for by the policy's others; then as ~Queue.
   ~QosQueue();
 
+  /// As Queue::read(), when the policy lets it.
   Status read(IoRequest& request) noexcept;
+  /// As Queue::write(), when the policy lets it.
   Status write(IoRequest& request) noexcept;
+  /// As Queue::write_zeroes(), when the policy lets it.
   Status write_zeroes(IoRequest& request) noexcept;
+  /// As Queue::trim(), when the policy lets it.
   Status trim(IoRequest& request) noexcept;
+  /// As Queue::flush(), when the policy lets it.
   Status flush(IoRequest& request) noexcept;
 
+  /// As Queue::poll(); begins what may begin first.
   unsigned poll() noexcept;
   /// Waits also for the time at which a held request may begin.
   unsigned wait() noexcept;
   /// As Queue::descriptor(); readable as well when a held request may begin.
   int descriptor() noexcept;
 
+  /// As Queue::register_buffers().
   Status register_buffers(std::span<const iovec> buffers) noexcept;
   /// Those that are held included.
   std::uint32_t under_way() const noexcept;
+  /// Requests that the policy holds back now.
   std::uint32_t held() const noexcept;
+  /// Of the queue below: from when it was handed a request.
   const QueueStatistics& statistics() const noexcept;
+  /// As Queue::driver().
   const char* driver() const noexcept;
 
  private:

@@ -142,13 +142,13 @@ class Queue {
   /// Ok: `done` runs exactly once, with Ok or what Disk says of the same call.
   /// Error (invalid, out_of_range, misaligned, read_only, or busy at the queue's depth): `done`
   /// never runs.
-  Status read(IoRequest& request) noexcept {
+  [[gnu::always_inline]] Status read(IoRequest& request) noexcept {
     if (detail::start_read(*state_.get(), request)) [[likely]]
       return Ok{};
     return detail::refused(*state_.get());
   }
   /// Likewise, a write of `request.buffers`.
-  Status write(IoRequest& request) noexcept {
+  [[gnu::always_inline]] Status write(IoRequest& request) noexcept {
     if (detail::start_write(*state_.get(), request)) [[likely]]
       return Ok{};
     return detail::refused(*state_.get());

@@ -17,24 +17,26 @@ struct PathMapping {
   std::string to{};    ///< "/srv/vms"
 };
 
+/// Which image gets which parent, and how.
 struct RebaseOptions {
-  std::string child{};
+  std::string child{};   ///< The image that gets another parent.
   std::string parent{};  ///< The new one. Empty with `mappings`: where they say that it is.
   /// Only the name changes: the disk reads through the new parent, whatever that holds.
   bool unsafe = false;
-  std::vector<PathMapping> mappings{};
-  ParentPolicy parents{};  ///< For both chains.
-  bool direct = true;
-  Progress* progress = nullptr;  ///< Borrowed; may be null.
-  OpenReport* report = nullptr;  ///< Borrowed; may be null.
+  std::vector<PathMapping> mappings{};  ///< Where recorded paths lead to here.
+  ParentPolicy parents{};               ///< For both chains.
+  bool direct = true;                   ///< Bypass the page cache where the host allows.
+  Progress* progress = nullptr;         ///< Borrowed; may be null.
+  OpenReport* report = nullptr;         ///< Borrowed; may be null.
 };
 
+/// What a rebase did.
 struct RebaseResult {
   std::string parent{};              ///< As it was opened.
   std::string recorded{};            ///< The path in the child's locator.
   std::uint64_t compared_bytes = 0;  ///< Read from both chains.
   std::uint64_t copied_bytes = 0;    ///< Written to the child, because the chains differ there.
-  std::vector<std::string> notes{};
+  std::vector<std::string> notes{};  ///< What the caller should know.
 };
 
 /// Makes `parent` the parent of `child`, which reads as before: what the old chain and the new

@@ -20,7 +20,7 @@ enum class SizeBasis : std::uint8_t {
 /// The smallest size that loses nothing.
 struct SmallestSize {
   std::uint64_t bytes = 0;  ///< At most the size that the disk has.
-  SizeBasis basis{};
+  SizeBasis basis{};        ///< What says so.
 };
 
 /// Reads the partition table of `path`, or, where there is none, the end of its data. Never
@@ -28,25 +28,27 @@ struct SmallestSize {
 Result<SmallestSize> smallest_size(const std::string& path, const ParentPolicy& parents,
                                    Progress* progress = nullptr);
 
+/// Which size, and how.
 struct ResizeOptions {
   std::uint64_t size = 0;  ///< Bytes, a multiple of the logical sector size.
   bool minimum = false;    ///< To the smallest size that loses nothing; `size` is not looked at.
   bool force = false;      ///< Also where it cuts off what is in use.
   bool fix_gpt = false;    ///< Moves the backup of a GPT to the new end.
-  ParentPolicy parents{};
+  ParentPolicy parents{};  ///< Where the parents of a child may be.
   Progress* progress = nullptr;  ///< Borrowed; may be null.
   OpenReport* report = nullptr;  ///< Borrowed; may be null.
 };
 
+/// What a resize did.
 struct ResizeResult {
-  std::uint64_t old_size = 0;
-  std::uint64_t new_size = 0;
-  std::uint64_t file_size_before = 0;
-  std::uint64_t file_size_after = 0;
-  bool table_moved = false;  ///< The block table outgrew its place and got another.
+  std::uint64_t old_size = 0;          ///< Of the disk, in bytes.
+  std::uint64_t new_size = 0;          ///< Of the disk, in bytes.
+  std::uint64_t file_size_before = 0;  ///< Bytes.
+  std::uint64_t file_size_after = 0;   ///< Bytes.
+  bool table_moved = false;            ///< The block table outgrew its place and got another.
   /// Only where the disk became smaller, or would have.
   SmallestSize smallest{};
-  bool has_gpt = false;
+  bool has_gpt = false;    ///< The disk has a GPT.
   bool gpt_moved = false;  ///< The backup of the GPT is where it belongs, by this call.
   /// The backup of the GPT is not at the end of the disk: `fix_gpt`, or a partition tool, moves it.
   bool gpt_must_move = false;
