@@ -1,4 +1,4 @@
-/// Named files on which operations over whole chains work: opened, made, renamed, removed. A seam
+/// Named files on which operations over whole chains work: opened, made, removed. A seam
 /// of its own, so that tests can cut the power between any two steps.
 #pragma once
 
@@ -40,8 +40,6 @@ class ImageStore {
 
   /// Errors: not_found, io.
   virtual Status remove(const std::string& path) = 0;
-  /// Within one directory, and never over something. Errors: not_found, invalid, io.
-  virtual Status rename(const std::string& from, const std::string& to) = 0;
 
   virtual bool exists(const std::string& path) noexcept = 0;
   /// Names in a directory, sorted. Errors: not_found, denied, out_of_range (more than
@@ -61,7 +59,6 @@ class PosixStore final : public ImageStore {
   Result<std::string> read_text(const std::string& path, std::size_t most) override;
   Status write_text(const std::string& path, const std::string& text) override;
   Status remove(const std::string& path) override;
-  Status rename(const std::string& from, const std::string& to) override;
   bool exists(const std::string& path) noexcept override;
   Result<std::vector<std::string>> list(const std::string& directory) override;
 

@@ -102,14 +102,6 @@ Status PosixStore::remove(const std::string& path) {
   return entry.sync();
 }
 
-Status PosixStore::rename(const std::string& from, const std::string& to) {
-  if (directory_of(from) != directory_of(to))
-    return Error{.code = Errc::invalid, .what = "a new name in another directory"};
-  OVHD_TRY(DirectoryEntry entry, DirectoryEntry::open(to));
-  OVHD_CHECK(entry.take_free_name(leaf_of(from)));
-  return entry.sync();
-}
-
 bool PosixStore::exists(const std::string& path) noexcept { return name_exists(path); }
 
 Result<std::vector<std::string>> PosixStore::list(const std::string& directory) {

@@ -119,15 +119,6 @@ Status SimStore::remove(const std::string& path) {
   return Ok{};
 }
 
-Status SimStore::rename(const std::string& from, const std::string& to) {
-  if (!exists(from)) return Error{.code = Errc::not_found, .sys_errno = ENOENT, .what = "rename"};
-  if (exists(to)) return Error{.code = Errc::invalid, .sys_errno = EEXIST, .what = "rename"};
-  OVHD_CHECK(step());
-  names_[to] = std::move(names_.at(from));
-  names_.erase(from);
-  return Ok{};
-}
-
 Result<std::vector<std::string>> SimStore::list(const std::string&) {
   std::vector<std::string> out;
   for (const auto& [name, entry] : names_) out.push_back(name);

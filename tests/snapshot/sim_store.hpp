@@ -28,7 +28,6 @@ class SimStore final : public ImageStore {
   Result<std::string> read_text(const std::string& path, std::size_t most) override;
   Status write_text(const std::string& path, const std::string& text) override;
   Status remove(const std::string& path) override;
-  Status rename(const std::string& from, const std::string& to) override;
   bool exists(const std::string& path) noexcept override { return names_.contains(path); }
   Result<std::vector<std::string>> list(const std::string& directory) override;
 
