@@ -165,7 +165,7 @@ std::uint64_t Compactor::end_of_rest(std::size_t moves_done) const noexcept {
 }
 
 Status Compactor::begin(Host& host) {
-  OVHD_TRY(session_, EditSession::open(image_, image_.file_bytes, host));
+  OVHD_TRY(session_, EditSession::open(image_, host));
   return Ok{};
 }
 

@@ -55,8 +55,7 @@ struct EditSession::HeaderEdit {
   const char* what = "";
 };
 
-Result<EditSession> EditSession::open(const ParsedImage& image, std::uint64_t file_bytes,
-                                      Host& host) {
+Result<EditSession> EditSession::open(const ParsedImage& image, Host& host) {
   if (image.log.length == 0) {
     return Error{.code = Errc::unsupported,
                  .where = kHeaderAt[image.current_header],
@@ -69,7 +68,7 @@ Result<EditSession> EditSession::open(const ParsedImage& image, std::uint64_t fi
         .what = "log: longer than 256 MiB, so that metadata cannot be written (2.2.2, D6)"};
   }
   OVHD_CHECK(require_header_updates(image.header, image.current_header));
-  return EditSession{image.header, image.current_header, image.log, file_bytes, host};
+  return EditSession{image.header, image.current_header, image.log, host};
 }
 
 Status EditSession::add_header(const HeaderEdit& edit, std::vector<FileStep>& steps) {

@@ -47,9 +47,9 @@ class SectorEdits {
 /// The headers of an image that is closed, between changes of it.
 class EditSession {
  public:
-  /// `image` is what the file says; its log is empty. `file_bytes` is its size. `host` is borrowed.
+  /// `image` is what the file says; its log is empty. `host` is borrowed.
   /// Errors: unsupported (no log to change it through), corrupt (no sequence numbers left).
-  static Result<EditSession> open(const ParsedImage& image, std::uint64_t file_bytes, Host& host);
+  static Result<EditSession> open(const ParsedImage& image, Host& host);
 
   /// Most bytes of a log entry.
   std::uint64_t most_entry_bytes() const noexcept { return log_.length - kLogSectorBytes; }
@@ -69,8 +69,8 @@ class EditSession {
   Result<std::vector<FileStep>> steps(Change change);
 
  private:
-  EditSession(Header header, unsigned copy, Area log, std::uint64_t file_bytes, Host& host) noexcept
-      : header_{header}, copy_{copy}, log_{log}, file_bytes_{file_bytes}, host_{&host} {}
+  EditSession(Header header, unsigned copy, Area log, Host& host) noexcept
+      : header_{header}, copy_{copy}, log_{log}, host_{&host} {}
   struct HeaderEdit;
   Status add_header(const HeaderEdit& edit, std::vector<FileStep>& steps);
   Status add_commit(const Change& change, std::vector<FileStep>& steps);
@@ -79,7 +79,6 @@ class EditSession {
   Header header_;
   unsigned copy_;
   Area log_;
-  std::uint64_t file_bytes_;
   Host* host_;
   bool announced_ = false;
 };

@@ -298,7 +298,7 @@ Result<ResizePlan> plan_resize(File& file, std::uint64_t virtual_bytes, Host& ho
     return ResizePlan{.file_bytes = image.file_bytes, .file_bytes_after = image.file_bytes};
   }
   OVHD_TRY(OwnedSpace owned, read_owned_space(file, image));
-  OVHD_TRY(EditSession session, EditSession::open(image, image.file_bytes, host));
+  OVHD_TRY(EditSession session, EditSession::open(image, host));
   Planner planner{file, std::move(image), std::move(owned), virtual_bytes};
   return planner.plan(std::move(session));
 }
