@@ -19,11 +19,6 @@ class IoRequest;
 namespace detail {
 class QosQueueState;
 class QueueState;
-// What Queue::read() and Queue::write() call. True: the request is under way; false: it is not, and
-// refused() says why.
-bool start_read(QueueState& queue, IoRequest& request) noexcept;
-bool start_write(QueueState& queue, IoRequest& request) noexcept;
-const Error& refused(const QueueState& queue) noexcept;
 }  // namespace detail
 
 /// A request, and the memory that serving it takes. The caller's: it stays in place from its
@@ -143,15 +138,15 @@ class Queue {
   /// Error (invalid, out_of_range, misaligned, read_only, or busy at the queue's depth): `done`
   /// never runs.
   [[gnu::always_inline]] Status read(IoRequest& request) noexcept {
-    if (detail::start_read(*state_.get(), request)) [[likely]]
+    if (start_read(*state_.get(), request)) [[likely]]
       return Ok{};
-    return detail::refused(*state_.get());
+    return refused(*state_.get());
   }
   /// Likewise, a write of `request.buffers`.
   [[gnu::always_inline]] Status write(IoRequest& request) noexcept {
-    if (detail::start_write(*state_.get(), request)) [[likely]]
+    if (start_write(*state_.get(), request)) [[likely]]
       return Ok{};
-    return detail::refused(*state_.get());
+    return refused(*state_.get());
   }
   /// The range reads as zeros, the space of whole blocks goes back (RELIABILITY D5).
   Status write_zeroes(IoRequest& request) noexcept;
@@ -184,6 +179,11 @@ class Queue {
 
  private:
   explicit Queue(std::unique_ptr<detail::QueueState> state) noexcept;
+  // True: the request is under way. False: it is not, and refused() says why.
+  static bool start_read(detail::QueueState& queue, IoRequest& request) noexcept;
+  static bool start_write(detail::QueueState& queue, IoRequest& request) noexcept;
+  static const Error& refused(const detail::QueueState& queue) noexcept;
+
   std::unique_ptr<detail::QueueState> state_;
 };
 

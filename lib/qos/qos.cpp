@@ -23,6 +23,19 @@ Status QosPolicy::set_limits(const QosLimits& limits) noexcept {
 QosLimits QosPolicy::limits() const noexcept { return state_->limits(); }
 QosStatus QosPolicy::status() const noexcept { return state_->status(); }
 
+namespace {
+
+// Not their addresses: a call that is inline would get a body of its own in this library.
+Status start_read(Queue& queue, IoRequest& request) noexcept { return queue.read(request); }
+Status start_write(Queue& queue, IoRequest& request) noexcept { return queue.write(request); }
+Status start_write_zeroes(Queue& queue, IoRequest& request) noexcept {
+  return queue.write_zeroes(request);
+}
+Status start_trim(Queue& queue, IoRequest& request) noexcept { return queue.trim(request); }
+Status start_flush(Queue& queue, IoRequest& request) noexcept { return queue.flush(request); }
+
+}  // namespace
+
 Result<QosQueue> QosQueue::open(Queue queue, std::uint32_t depth, const QosPolicy& policy) {
   OVHD_TRY(auto state, detail::QosQueueState::open(std::move(queue), depth, policy.state_));
   return QosQueue{std::move(state)};
@@ -35,19 +48,19 @@ QosQueue& QosQueue::operator=(QosQueue&&) noexcept = default;
 QosQueue::~QosQueue() = default;
 
 Status QosQueue::read(IoRequest& request) noexcept {
-  return state_.get()->start_transfer(request, &Queue::read);
+  return state_.get()->start_transfer(request, start_read);
 }
 Status QosQueue::write(IoRequest& request) noexcept {
-  return state_.get()->start_transfer(request, &Queue::write);
+  return state_.get()->start_transfer(request, start_write);
 }
 Status QosQueue::write_zeroes(IoRequest& request) noexcept {
-  return state_->start_other(request, &Queue::write_zeroes);
+  return state_->start_other(request, start_write_zeroes);
 }
 Status QosQueue::trim(IoRequest& request) noexcept {
-  return state_->start_other(request, &Queue::trim);
+  return state_->start_other(request, start_trim);
 }
 Status QosQueue::flush(IoRequest& request) noexcept {
-  return state_->start_other(request, &Queue::flush);
+  return state_->start_other(request, start_flush);
 }
 unsigned QosQueue::poll() noexcept { return state_->poll(); }
 unsigned QosQueue::wait() noexcept { return state_->wait(); }

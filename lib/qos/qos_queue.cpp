@@ -64,7 +64,7 @@ unsigned QosQueueState::release(bool all) noexcept {
     ++cache_.throttled;
     const std::uint64_t now = policy_->now_ns();
     if (now > held.since_ns) cache_.throttled_ns += now - held.since_ns;
-    if (const Status status = (queue_.*held.start)(*held.request); !status) {
+    if (const Status status = held.start(queue_, *held.request); !status) {
       ++refused;
       held.request->done(*held.request, status);
     }

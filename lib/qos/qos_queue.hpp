@@ -11,7 +11,7 @@ namespace openvhd::detail {
 /// Lets requests through to a Queue as its policy admits them, and holds the others in a list.
 class QosQueueState {
  public:
-  using Start = Status (Queue::*)(IoRequest&) noexcept;
+  using Start = Status (*)(Queue&, IoRequest&) noexcept;
 
   static Result<std::unique_ptr<QosQueueState>> open(Queue queue, std::uint32_t depth,
                                                      std::shared_ptr<QosPolicyState> policy);
@@ -60,7 +60,7 @@ class QosQueueState {
     return cache_.io_size;
   }
   Status start_paid(IoRequest& request, Start start, const Cost& cost) noexcept {
-    if (first_ == nullptr && policy_->admit(cache_, cost)) return (queue_.*start)(request);
+    if (first_ == nullptr && policy_->admit(cache_, cost)) return start(queue_, request);
     return hold(request, start, cost);
   }
   Status hold(IoRequest& request, Start start, const Cost& cost) noexcept;

@@ -33,7 +33,7 @@ Queue::Queue(Queue&&) noexcept = default;
 Queue& Queue::operator=(Queue&&) noexcept = default;
 Queue::~Queue() = default;
 
-const Error& detail::refused(const QueueState& queue) noexcept { return queue.refused(); }
+const Error& Queue::refused(const detail::QueueState& queue) noexcept { return queue.refused(); }
 
 Status Queue::write_zeroes(IoRequest& request) noexcept {
   if (state_->clear(request, Job::Kind::zero)) return Ok{};

@@ -63,10 +63,6 @@ bool QueueState::read(IoRequest& caller) noexcept {
   return read_unplaced(caller, slot_->begin_transfer());
 }
 
-[[gnu::flatten]] bool start_read(QueueState& queue, IoRequest& request) noexcept {
-  return queue.read(request);
-}
-
 /// Inside a transfer.
 bool QueueState::read_unplaced(IoRequest& caller, unsigned side) noexcept {
   const std::uint64_t length = total_bytes(caller.buffers);
@@ -97,10 +93,6 @@ bool QueueState::write(IoRequest& caller) noexcept {
     }
   }
   return write_unplaced(caller, slot_->begin_transfer());
-}
-
-[[gnu::flatten]] bool start_write(QueueState& queue, IoRequest& request) noexcept {
-  return queue.write(request);
 }
 
 /// Inside a transfer.
@@ -259,3 +251,15 @@ void QueueState::transfer_list(QueueRing::Direction direction, IoRequest& caller
 }
 
 }  // namespace openvhd::detail
+
+namespace openvhd {
+
+[[gnu::flatten]] bool Queue::start_read(detail::QueueState& queue, IoRequest& request) noexcept {
+  return queue.read(request);
+}
+
+[[gnu::flatten]] bool Queue::start_write(detail::QueueState& queue, IoRequest& request) noexcept {
+  return queue.write(request);
+}
+
+}  // namespace openvhd
