@@ -222,6 +222,16 @@ class Planner {
   std::vector<FileStep> steps_;
 };
 
+Status check_size(std::uint64_t virtual_bytes) {
+  const char* what = nullptr;
+  if (virtual_bytes == 0) what = "size: 0 (V01)";
+  if (virtual_bytes > kMaxVirtualSize)
+    what = "size: over 2040 GiB, the most that a VHD holds (V01)";
+  if (!is_multiple(virtual_bytes, kSectorBytes)) what = "size: no multiple of 512 (V01)";
+  if (what == nullptr) return Ok{};
+  return Error{.code = Errc::invalid, .what = what};
+}
+
 }  // namespace
 
 Footer footer_for_size(Footer footer, std::uint64_t virtual_bytes) {
@@ -248,11 +258,7 @@ Result<ResizePlan> plan_resize(File& file, std::uint64_t virtual_bytes) {
   ParsedImage image;
   OVHD_CHECK(parse(file, image));
   OVHD_CHECK(may_write(file, image));
-  if (virtual_bytes == 0 || virtual_bytes > kMaxVirtualSize ||
-      !is_multiple(virtual_bytes, kSectorBytes)) {
-    return Error{.code = Errc::invalid,
-                 .what = "size: 0, over 2040 GiB or no multiple of 512 (V01)"};
-  }
+  OVHD_CHECK(check_size(virtual_bytes));
   if (virtual_bytes == image.virtual_size) return ResizePlan{.file_bytes = image.file_size};
   if (image.type == DiskType::fixed) return plan_fixed_resize(file, image, virtual_bytes);
   if (div_ceil(virtual_bytes, image.block_size) > kMaxBlocks) {

@@ -19,7 +19,8 @@ import corpus_test  # noqa: E402
 CHECKER = os.path.join(HERE, "..", "checker", "vhdcheck.py")
 MIB = 1 << 20
 MOST_FILE = 256 << 20  # larger ones take too long to copy, and to read so often
-REFUSED = 2
+MOST_VHD = 2040 << 30  # bytes of the largest disk in a VHD
+REFUSED, INVALID = 2, 3
 
 
 class Edited(corpus_test.Case):
@@ -70,6 +71,16 @@ class Edited(corpus_test.Case):
             problems.append("%s: contents: %s, before %s" % (name, got, before["digest"]))
         return problems
 
+    def too_large(self, before, length):
+        """A VHD grows to 2040 GiB and not further: the size is refused, nothing changes."""
+        run = self.tool_run("resize", self.image, "+%d" % (5 * MIB))
+        problems = ["too large: %s" % problem for problem in self.judged(before)]
+        if run.code != INVALID or "over 2040 GiB" not in run.err:
+            problems.append("too large: exit code %d: %s" % (run.code, run.err.strip()))
+        if self.read(length) != before["digest"]:
+            problems.append("too large: the contents changed")
+        return problems
+
     def run(self):
         self.unpack()
         if os.path.getsize(self.image) > MOST_FILE:
@@ -77,11 +88,17 @@ class Edited(corpus_test.Case):
         info = self.tool_run("info", self.image, "--json", *self.options())
         if info.code != 0:
             return ["info: exit code %d" % info.code]
-        size = json.loads(info.out)["layers"][0]["virtual_size"]
+        layer = json.loads(info.out)["layers"][0]
+        size = layer["virtual_size"]
         length = min(size, MOST_FILE)
         before = self.states()
         before["digest"] = self.read(length)
         problems = []
+        if layer["format"] == "vhd" and size + 5 * MIB > MOST_VHD:
+            problems += self.too_large(before, length)
+            size -= 5 * MIB  # the rest of this test grows it again
+            problems += self.changed(before, length,
+                                     ("resize", self.image, str(size), "--force", *self.options()))
         for words in (("compact", self.image, "--mode", "quick"),
                       ("resize", self.image, "+%d" % (5 * MIB), *self.options()),
                       ("compact", self.image),
