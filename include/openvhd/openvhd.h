@@ -401,6 +401,64 @@ ovhd_severity ovhd_report_worst(const ovhd_report* report);
 /** Frees a report; null does nothing. */
 void ovhd_report_free(ovhd_report* report);
 
+/* ---- Checkpoints ---------------------------------------------------------------------------- */
+
+/** The checkpoints of a disk: what it can go back to. */
+typedef struct ovhd_checkpoints ovhd_checkpoints;
+
+/** One checkpoint. Texts are valid as long as the ovhd_checkpoints that they come from. */
+typedef struct ovhd_checkpoint {
+  const char* id;       /**< A GUID, given once. */
+  const char* name;     /**< What people call it. */
+  const char* file;     /**< The image that holds the state; it does not change any more. */
+  const char* parent;   /**< The id of the checkpoint before it; null: there is none. */
+  int64_t created_unix; /**< Seconds since 1970, UTC. */
+  int32_t hidden;       /**< 1: deleted; it goes when one state is left over it. */
+} ovhd_checkpoint;
+
+/** Tells the checkpoints of a disk. `image` is any image of the disk: the one that it began with, a
+ * checkpoint's, or the current one; so it is for the calls below, each of which puts the
+ * checkpoints as they are then into `*checkpoints`, for ovhd_checkpoints_free(), unless
+ * `checkpoints` is null. On failure `*checkpoints` is null. An image that somebody has open is
+ * busy. Errors: ENOENT (the image, the checkpoint), EBUSY, EUCLEAN, EACCES (others are children of
+ * these images), ENOSPC, EIO, and those of ovhd_open(). */
+int ovhd_checkpoint_list(const char* image, ovhd_checkpoints** checkpoints);
+
+/** Keeps the state of now under `name`; null: a name with the time. The current image becomes the
+ * checkpoint's, and a new one beside it is the disk: ovhd_checkpoints_current(). Errors also:
+ * EINVAL (name). */
+int ovhd_checkpoint_create(const char* image, const char* name, ovhd_checkpoints** checkpoints);
+
+/** Goes back to the state of a checkpoint, named by its name or id. The state of now becomes a
+ * checkpoint of its own; `discard` 1: it is given up. */
+int ovhd_checkpoint_apply(const char* image, const char* which, int32_t discard,
+                          ovhd_checkpoints** checkpoints);
+
+/** Gives up the state of a checkpoint, named by its name or id; all others stay, and what its image
+ * holds of them is merged. `progress` may be null. Errors also: ECANCELED; a later call goes on. */
+int ovhd_checkpoint_delete(const char* image, const char* which, ovhd_progress progress,
+                           void* progress_context, ovhd_checkpoints** checkpoints);
+
+/** Gives a checkpoint, named by its name or id, another name. Errors also: EINVAL (name). */
+int ovhd_checkpoint_rename(const char* image, const char* which, const char* name,
+                           ovhd_checkpoints** checkpoints);
+
+/** The image that is the disk now: the one to be opened. */
+const char* ovhd_checkpoints_current(const ovhd_checkpoints* checkpoints);
+
+/** The id of the checkpoint that the disk goes on from; null: there is none. */
+const char* ovhd_checkpoints_current_parent(const ovhd_checkpoints* checkpoints);
+
+/** How many checkpoints there are. */
+size_t ovhd_checkpoints_count(const ovhd_checkpoints* checkpoints);
+
+/** Checkpoint number `index`, from 0; parents come before their children. Errors: ERANGE. */
+int ovhd_checkpoints_get(const ovhd_checkpoints* checkpoints, size_t index,
+                         ovhd_checkpoint* checkpoint);
+
+/** Frees checkpoints; null does nothing. */
+void ovhd_checkpoints_free(ovhd_checkpoints* checkpoints);
+
 #ifdef __cplusplus
 }
 #endif

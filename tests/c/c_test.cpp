@@ -145,5 +145,55 @@ TEST_F(CTest, EveryReasonHasANameAndANumber) {
   EXPECT_STREQ(ovhd_reason_name(OVHD_NO_ERROR), "none");
 }
 
+TEST_F(CTest, CheckpointsKeepStatesAndGoBack) {
+  const std::string file = new_vhdx();
+  const auto put = [](const char* path, char byte) {
+    ovhd_disk* const disk = open_disk(path, OVHD_READ_WRITE);
+    EXPECT_EQ(ovhd_write(disk, &byte, 1, 4096, OVHD_DURABLE), 0) << ovhd_message();
+    EXPECT_EQ(ovhd_close(disk), 0);
+  };
+  const auto get = [](const char* path) {
+    char byte = 0;
+    ovhd_disk* const disk = open_disk(path, OVHD_READ_ONLY);
+    EXPECT_EQ(ovhd_read(disk, &byte, 1, 4096), 0) << ovhd_message();
+    EXPECT_EQ(ovhd_close(disk), 0);
+    return byte;
+  };
+  put(file.c_str(), 'a');
+  ovhd_checkpoints* tree = nullptr;
+  ASSERT_EQ(ovhd_checkpoint_create(file.c_str(), "first", &tree), 0) << ovhd_message();
+  ASSERT_EQ(ovhd_checkpoints_count(tree), 1U);
+  ovhd_checkpoint first;
+  ASSERT_EQ(ovhd_checkpoints_get(tree, 0, &first), 0);
+  EXPECT_STREQ(first.name, "first");
+  EXPECT_EQ(first.file, file);
+  EXPECT_EQ(first.parent, nullptr);
+  EXPECT_STREQ(first.id, ovhd_checkpoints_current_parent(tree));
+  EXPECT_EQ(ovhd_checkpoints_get(tree, 1, &first), -ERANGE);
+  const std::string current = ovhd_checkpoints_current(tree);
+  ovhd_checkpoints_free(tree);
+  put(current.c_str(), 'b');
+  EXPECT_EQ(get(current.c_str()), 'b');
+
+  // Busy, and nobody wants the tree.
+  ovhd_disk* const reader = open_disk(current, OVHD_READ_ONLY);
+  EXPECT_EQ(ovhd_checkpoint_apply(current.c_str(), "first", 1, nullptr), -EBUSY);
+  EXPECT_EQ(ovhd_close(reader), 0);
+  EXPECT_EQ(ovhd_checkpoint_rename(current.c_str(), "first", "1st", nullptr), 0);
+  EXPECT_EQ(ovhd_checkpoint_apply(current.c_str(), "first", 1, &tree), -ENOENT);
+  EXPECT_EQ(tree, nullptr);
+  ASSERT_EQ(ovhd_checkpoint_apply(current.c_str(), "1st", 1, &tree), 0) << ovhd_message();
+  EXPECT_EQ(get(ovhd_checkpoints_current(tree)), 'a');
+  ovhd_checkpoints_free(tree);
+  ASSERT_EQ(ovhd_checkpoint_delete(file.c_str(), "1st", nullptr, nullptr, &tree), 0)
+      << ovhd_message();
+  EXPECT_EQ(ovhd_checkpoints_count(tree), 0U);
+  EXPECT_EQ(ovhd_checkpoints_current_parent(tree), nullptr);
+  EXPECT_EQ(get(ovhd_checkpoints_current(tree)), 'a');
+  ovhd_checkpoints_free(tree);
+  EXPECT_EQ(ovhd_checkpoint_list(nullptr, &tree), -EINVAL);
+  EXPECT_EQ(ovhd_checkpoint_delete(file.c_str(), nullptr, nullptr, nullptr, nullptr), -EINVAL);
+}
+
 }  // namespace
 }  // namespace openvhd

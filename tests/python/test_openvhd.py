@@ -254,6 +254,50 @@ def test_check_finds_what_azure_refuses(vhdx):
     assert findings[0].file == str(vhdx) and findings[0].id.startswith("AZ")
 
 
+def test_checkpoints_keep_states_and_go_back(image):
+    def put(path, data):
+        with openvhd.open(path, writable=True) as disk:
+            disk.write(data, MIB)
+
+    def get(path):
+        with openvhd.open(path) as disk:
+            return disk.read(4, MIB)
+
+    put(image, b"one.")
+    tree = openvhd.checkpoints(image)
+    assert (tree.current, tree.current_parent, tree.checkpoints) == (str(image), None, ())
+    tree = openvhd.create_checkpoint(image, "first")
+    (first,) = tree.checkpoints
+    assert (first.name, first.file, first.parent, first.hidden) == ("first", str(image), None,
+                                                                    False)
+    assert tree.current_parent == first.id and tree.current != str(image)
+    put(tree.current, b"two.")
+    tree = openvhd.create_checkpoint(tree.current)
+    second = tree.checkpoints[1]
+    assert second.parent == first.id and second.name
+    put(tree.current, b"tres")
+    with openvhd.open(tree.current):
+        with pytest.raises(openvhd.Error) as busy:
+            openvhd.create_checkpoint(image)
+        assert busy.value.reason == "busy"
+    tree = openvhd.apply_checkpoint(image, "first", discard=True)
+    assert tree.current_parent == first.id and get(tree.current) == b"one."
+    tree = openvhd.rename_checkpoint(image, second.id, "zwei ä")
+    assert [one.name for one in tree.checkpoints] == ["first", "zwei ä"]
+    tree = openvhd.apply_checkpoint(image, "zwei ä", discard=True)
+    assert get(tree.current) == b"two."
+    seen = []
+    tree = openvhd.delete_checkpoint(image, "first", progress=lambda *far: seen.append(far))
+    assert [one.name for one in tree.checkpoints] == ["zwei ä"] and seen
+    assert tree == openvhd.checkpoints(tree.current)
+    assert get(tree.current) == b"two."
+    for wrong in (lambda: openvhd.delete_checkpoint(tree.current, "none"),
+                  lambda: openvhd.checkpoints(image.with_name("gone.vhdx"))):
+        with pytest.raises(openvhd.Error) as gone:
+            wrong()
+        assert gone.value.errno == errno.ENOENT
+
+
 def test_structures_are_those_of_the_header(tmp_path):
     """Sizes and places, as the recorded binary interface has them."""
     with open(os.path.join(SOURCE, "tests", "c", "abi", "layout.txt"), encoding="ascii") as file:
@@ -271,7 +315,7 @@ def test_structures_are_those_of_the_header(tmp_path):
                   for name, _ in structure._fields_]
         assert fields == entries, python
         compared += 1
-    assert compared == 10
+    assert compared == 11
 
 
 def test_the_stub_is_what_is_there():

@@ -1,4 +1,4 @@
-"""VHD and VHDX disk images: reading, writing, maps, making, converting and checking them.
+"""VHD and VHDX disk images: reading, writing, maps, making, converting, checking, checkpoints.
 
 See README.md of the package, and __init__.pyi for what each call takes.
 """
@@ -13,7 +13,9 @@ from . import _native
 from ._native import Error, library
 
 __all__ = ["Disk", "RawDisk", "Error", "Extent", "Finding", "Geometry", "Layer", "ConvertResult",
-           "open", "create", "convert", "check", "version"]
+           "Checkpoint", "Checkpoints", "open", "create", "convert", "check", "checkpoints",
+           "create_checkpoint", "apply_checkpoint", "delete_checkpoint", "rename_checkpoint",
+           "version"]
 
 _FORMATS = {None: 0, "raw": 1, "vhd": 2, "vhdx": 3}
 _FORMAT_NAMES = {number: name for name, number in _FORMATS.items()}
@@ -54,6 +56,23 @@ class Geometry:
     type: str
     writable: bool
     layers: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Checkpoint:
+    id: str
+    name: str
+    file: str
+    parent: "str | None"
+    created_unix: int
+    hidden: bool
+
+
+@dataclasses.dataclass(frozen=True)
+class Checkpoints:
+    current: str
+    current_parent: "str | None"
+    checkpoints: "tuple[Checkpoint, ...]"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -399,3 +418,61 @@ def _finding(report, number):
     _native.check(library.ovhd_report_finding(report, number, byref(found)))
     return Finding(os.fsdecode(found.file), found.id.decode(), _SEVERITIES[found.severity],
                    found.offset, found.text.decode("utf-8", "replace"), bool(found.repairable))
+
+
+def _text(value, what):
+    text = os.fsencode(value) if isinstance(value, str) else bytes(value)
+    if b"\0" in text:
+        raise ValueError(f"{what} with a null byte in it")
+    return text
+
+
+def _tree(call, image, *arguments, check=_native.check):
+    """Makes a call that answers with the checkpoints of a disk."""
+    tree = c_void_p()
+    check(call(_native.path_bytes(image), *arguments, byref(tree)))
+    try:
+        parent = library.ovhd_checkpoints_current_parent(tree)
+        return Checkpoints(
+            os.fsdecode(library.ovhd_checkpoints_current(tree)), parent and parent.decode(),
+            tuple(_checkpoint(tree, number)
+                  for number in range(library.ovhd_checkpoints_count(tree))))
+    finally:
+        library.ovhd_checkpoints_free(tree)
+
+
+def _checkpoint(tree, number):
+    one = _native.Checkpoint()
+    _native.check(library.ovhd_checkpoints_get(tree, number, byref(one)))
+    return Checkpoint(one.id.decode(), one.name.decode("utf-8", "surrogateescape"),
+                      os.fsdecode(one.file), one.parent and one.parent.decode(), one.created_unix,
+                      bool(one.hidden))
+
+
+def checkpoints(image):
+    """The checkpoints of a disk, by any of its images. Nobody may have the disk open."""
+    return _tree(library.ovhd_checkpoint_list, image)
+
+
+def create_checkpoint(image, name=None):
+    """Keeps the state of now. The disk goes on in a new image: `current` of what this returns."""
+    return _tree(library.ovhd_checkpoint_create, image,
+                 None if name is None else _text(name, "a name"))
+
+
+def apply_checkpoint(image, which, *, discard=False):
+    """Goes back to a checkpoint, by name or id. The state of now is kept as one, or discarded."""
+    return _tree(library.ovhd_checkpoint_apply, image, _text(which, "a checkpoint"), bool(discard))
+
+
+def delete_checkpoint(image, which, *, progress=None):
+    """Gives up a checkpoint, by name or id; all others stay. progress as that of convert()."""
+    watcher = _Progress(progress)
+    return _tree(library.ovhd_checkpoint_delete, image, _text(which, "a checkpoint"),
+                 watcher.function, None, check=watcher.check)
+
+
+def rename_checkpoint(image, which, name):
+    """Gives a checkpoint, by name or id, another name."""
+    return _tree(library.ovhd_checkpoint_rename, image, _text(which, "a checkpoint"),
+                 _text(name, "a name"))

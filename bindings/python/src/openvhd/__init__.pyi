@@ -10,7 +10,9 @@ from typing import Literal, SupportsIndex
 from typing_extensions import Buffer
 
 __all__ = ["Disk", "RawDisk", "Error", "Extent", "Finding", "Geometry", "Layer", "ConvertResult",
-           "open", "create", "convert", "check", "version"]
+           "Checkpoint", "Checkpoints", "open", "create", "convert", "check", "checkpoints",
+           "create_checkpoint", "apply_checkpoint", "delete_checkpoint", "rename_checkpoint",
+           "version"]
 
 Path = str | bytes | os.PathLike[str] | os.PathLike[bytes]
 Format = Literal["raw", "vhd", "vhdx"]
@@ -33,6 +35,21 @@ class Geometry:
     type: Type
     writable: bool
     layers: int
+
+@dataclass(frozen=True)
+class Checkpoint:
+    id: str
+    name: str
+    file: str
+    parent: str | None
+    created_unix: int
+    hidden: bool
+
+@dataclass(frozen=True)
+class Checkpoints:
+    current: str
+    current_parent: str | None
+    checkpoints: tuple[Checkpoint, ...]
 
 @dataclass(frozen=True)
 class Layer:
@@ -136,3 +153,9 @@ def check(path: Path, *, chain: bool = False, azure: bool = False,
           parent_dirs: Iterable[Path] = (), cross_device: bool = False,
           trusted_owners: Iterable[SupportsIndex] = (),
           max_depth: int | None = None) -> list[Finding]: ...
+def checkpoints(image: Path) -> Checkpoints: ...
+def create_checkpoint(image: Path, name: str | bytes | None = None) -> Checkpoints: ...
+def apply_checkpoint(image: Path, which: str | bytes, *, discard: bool = False) -> Checkpoints: ...
+def delete_checkpoint(image: Path, which: str | bytes, *,
+                      progress: Progress | None = None) -> Checkpoints: ...
+def rename_checkpoint(image: Path, which: str | bytes, name: str | bytes) -> Checkpoints: ...

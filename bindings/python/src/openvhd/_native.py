@@ -5,7 +5,7 @@ import ctypes
 import ctypes.util
 import os
 from ctypes import (CFUNCTYPE, POINTER, Structure, byref, c_char, c_char_p, c_int, c_int32,
-                    c_size_t, c_ssize_t, c_uint32, c_uint64, c_void_p, py_object)
+                    c_int64, c_size_t, c_ssize_t, c_uint32, c_uint64, c_void_p, py_object)
 
 # The version of the binary interface that the structures below are of.
 SONAME = "libopenvhd.so.0.1"
@@ -69,6 +69,11 @@ class Finding(Structure):
                 ("severity", c_int), ("repairable", c_int32)]
 
 
+class Checkpoint(Structure):
+    _fields_ = [("id", c_char_p), ("name", c_char_p), ("file", c_char_p), ("parent", c_char_p),
+                ("created_unix", c_int64), ("hidden", c_int32)]
+
+
 class Geometry(Structure):
     _fields_ = [("struct_size", c_size_t), ("virtual_size", c_uint64), ("block_size", c_uint64),
                 ("logical_sector_size", c_uint32), ("physical_sector_size", c_uint32),
@@ -117,6 +122,16 @@ FUNCTIONS = {
     "ovhd_report_finding": (c_int, [c_void_p, c_size_t, POINTER(Finding)]),
     "ovhd_report_worst": (c_int, [c_void_p]),
     "ovhd_report_free": (None, [c_void_p]),
+    "ovhd_checkpoint_list": (c_int, [c_char_p, POINTER(c_void_p)]),
+    "ovhd_checkpoint_create": (c_int, [c_char_p, c_char_p, POINTER(c_void_p)]),
+    "ovhd_checkpoint_apply": (c_int, [c_char_p, c_char_p, c_int32, POINTER(c_void_p)]),
+    "ovhd_checkpoint_delete": (c_int, [c_char_p, c_char_p, PROGRESS, c_void_p, POINTER(c_void_p)]),
+    "ovhd_checkpoint_rename": (c_int, [c_char_p, c_char_p, c_char_p, POINTER(c_void_p)]),
+    "ovhd_checkpoints_current": (c_char_p, [c_void_p]),
+    "ovhd_checkpoints_current_parent": (c_char_p, [c_void_p]),
+    "ovhd_checkpoints_count": (c_size_t, [c_void_p]),
+    "ovhd_checkpoints_get": (c_int, [c_void_p, c_size_t, POINTER(Checkpoint)]),
+    "ovhd_checkpoints_free": (None, [c_void_p]),
 }
 
 
