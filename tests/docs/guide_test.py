@@ -31,6 +31,10 @@ mkdir files && echo hello >files/hello.txt && head -c 8M /dev/urandom >files/gon
 truncate -s 128M l.raw && mkfs.ext4 -q -d files l.raw && debugfs -w -R 'rm gone' l.raw
 vhdtool convert l.raw linux.vhdx --from raw --block-size 1M && mkdir mnt
 """
+DISK = """
+vhdtool create disk.vhdx --size 64M
+vhdtool io disk.vhdx -c 'write -P 1 0 4M'
+"""
 DAMAGED = """
 vhdtool create damaged.vhdx --size 64M
 vhdtool io damaged.vhdx -c 'write -P 1 0 4M'
@@ -42,6 +46,7 @@ PREPARED = {
     "Look into an image": (LINUX, "mkfs.ext4 debugfs"),
     "Shrink a disk": (LINUX, "mkfs.ext4"),
     "Try something, and go back": (LINUX, "mkfs.ext4"),
+    "Back up with checkpoints": (DISK, ""),
     "Serve a disk to other machines and programs": (LINUX, "mkfs.ext4 nbdkit nbdinfo nbdcopy"),
     "Recover a damaged image": (DAMAGED, ""),
     "Use the library from C": ("", ""),
