@@ -120,8 +120,9 @@ case $tier in
     ;;
   default)
     build release && run_tests release -LE '^slow$'
-    build tsan image_queue_test image_parallel_test vhd_threads_test vhdx_threads_test &&
-      run_tests tsan -R '^(image_(queue|parallel)_test|vhdx?_threads_test)\.'
+    build tsan image_queue_test image_parallel_test qos_threads_test vhd_threads_test \
+      vhdx_threads_test &&
+      run_tests tsan -R '^(image_(queue|parallel)_test|(qos|vhdx?)_threads_test)\.'
     ;;
   sanitize)
     # The fuzz preset has asan-clang's checks: one build serves the tests and the fuzzing. What is

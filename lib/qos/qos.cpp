@@ -6,12 +6,28 @@
 
 namespace openvhd {
 
+QosHost::QosHost(std::shared_ptr<detail::QosScheduler> state) noexcept : state_{std::move(state)} {}
+
+Result<QosHost> QosHost::create(const QosHostLimits& limits, const QosClock& clock) {
+  return QosHost{std::make_shared<detail::QosScheduler>(limits, clock)};
+}
+
+void QosHost::set_limits(const QosHostLimits& limits) noexcept { state_->set_limits(limits); }
+QosHostLimits QosHost::limits() const noexcept { return state_->limits(); }
+QosStatus QosHost::status() const noexcept { return state_->status(); }
+
 QosPolicy::QosPolicy(std::shared_ptr<detail::QosPolicyState> state) noexcept
     : state_{std::move(state)} {}
 
 Result<QosPolicy> QosPolicy::create(const QosLimits& limits, const QosClock& clock) {
+  OVHD_TRY(auto host, QosHost::create({}, clock));
+  return create(host, limits, QosSharing::aggregated);
+}
+
+Result<QosPolicy> QosPolicy::create(const QosHost& host, const QosLimits& limits,
+                                    QosSharing sharing) {
   OVHD_CHECK(detail::QosPolicyState::check(limits));
-  return QosPolicy{std::make_shared<detail::QosPolicyState>(limits, clock)};
+  return QosPolicy{std::make_shared<detail::QosPolicyState>(host.state_, limits, sharing)};
 }
 
 Status QosPolicy::set_limits(const QosLimits& limits) noexcept {
@@ -22,6 +38,15 @@ Status QosPolicy::set_limits(const QosLimits& limits) noexcept {
 
 QosLimits QosPolicy::limits() const noexcept { return state_->limits(); }
 QosStatus QosPolicy::status() const noexcept { return state_->status(); }
+
+QosFlow::QosFlow(std::shared_ptr<detail::QosFlowState> state) noexcept : state_{std::move(state)} {}
+
+Result<QosFlow> QosFlow::create(const QosPolicy& policy, std::uint32_t weight) {
+  OVHD_CHECK(detail::QosPolicyState::check_weight(weight));
+  return QosFlow{std::make_shared<detail::QosFlowState>(policy.state_, weight)};
+}
+
+QosStatus QosFlow::status() const noexcept { return state_->status(); }
 
 namespace {
 
@@ -36,9 +61,14 @@ Status start_flush(Queue& queue, IoRequest& request) noexcept { return queue.flu
 
 }  // namespace
 
-Result<QosQueue> QosQueue::open(Queue queue, std::uint32_t depth, const QosPolicy& policy) {
-  OVHD_TRY(auto state, detail::QosQueueState::open(std::move(queue), depth, policy.state_));
+Result<QosQueue> QosQueue::open(Queue queue, std::uint32_t depth, const QosFlow& flow) {
+  OVHD_TRY(auto state, detail::QosQueueState::open(std::move(queue), depth, flow.state_));
   return QosQueue{std::move(state)};
+}
+
+Result<QosQueue> QosQueue::open(Queue queue, std::uint32_t depth, const QosPolicy& policy) {
+  OVHD_TRY(const auto flow, QosFlow::create(policy));
+  return open(std::move(queue), depth, flow);
 }
 
 QosQueue::QosQueue(std::unique_ptr<detail::QosQueueState> state) noexcept

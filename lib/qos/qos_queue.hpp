@@ -8,14 +8,14 @@
 
 namespace openvhd::detail {
 
-/// Lets requests through to a Queue as its policy admits them, and holds the others in a list.
+/// Lets requests through to a Queue as the scheduler admits them; the others wait in its line.
 class QosQueueState {
  public:
   using Start = Status (*)(Queue&, IoRequest&) noexcept;
 
   static Result<std::unique_ptr<QosQueueState>> open(Queue queue, std::uint32_t depth,
-                                                     std::shared_ptr<QosPolicyState> policy);
-  QosQueueState(Queue queue, std::uint32_t depth, std::shared_ptr<QosPolicyState> policy) noexcept;
+                                                     std::shared_ptr<QosFlowState> flow);
+  QosQueueState(Queue queue, std::uint32_t depth, std::shared_ptr<QosFlowState> flow);
   QosQueueState(const QosQueueState&) = delete;
   QosQueueState& operator=(const QosQueueState&) = delete;
   ~QosQueueState();
@@ -39,43 +39,60 @@ class QosQueueState {
   Queue& queue() noexcept { return queue_; }
 
  private:
-  using Cost = QosPolicyState::Cost;
-
   /// In IoRequest::state_ while the request is held.
-  struct Held {
-    Held* next = nullptr;
+  struct Held : QosHeld {
     IoRequest* request = nullptr;
     Start start = nullptr;
-    Cost cost{};
-    std::uint64_t since_ns = 0;
   };
   static_assert(sizeof(Held) <= sizeof(IoRequest::state_));
   static_assert(alignof(Held) <= 16);
 
-  /// Long waits are cut into such pieces, so that another limit is noticed.
-  static constexpr std::uint64_t kLongestWaitNs = 100'000'000;
+  struct Line : QosLine {
+    Timer timer;
+  };
 
   std::uint64_t io_size() noexcept {
-    if (!policy_->current(cache_)) policy_->leave(cache_);
-    return cache_.io_size;
+    const auto now = line_.group->generation.load(std::memory_order_acquire);
+    if (line_.cache.generation != now) [[unlikely]]
+      scheduler_.refresh(line_);
+    return line_.cache.io_size;
   }
-  Status start_paid(IoRequest& request, Start start, const Cost& cost) noexcept {
-    if (first_ == nullptr && policy_->admit(cache_, cost)) return start(queue_, request);
-    return hold(request, start, cost);
+  /// A place among what the host has under way, where it counts that: one that became free here, if
+  /// there is one.
+  bool has_slot() noexcept {
+    if (!line_.cache.slots || queue_.under_way() < slots_) return true;
+    if (!scheduler_.take_slot()) return false;
+    ++slots_;
+    return true;
   }
-  Status hold(IoRequest& request, Start start, const Cost& cost) noexcept;
-  unsigned release(bool all) noexcept;
-  void set_timer() noexcept;
+  Status start_paid(IoRequest& request, Start start, const QosCost& cost) noexcept {
+    if (held_ == 0 && !scheduler_.contended() && line_.admit(cost) && has_slot()) [[likely]] {
+      return start_begun(request, start, cost);
+    }
+    return submit(request, start, cost);
+  }
+  [[gnu::always_inline]] Status start_begun(IoRequest& request, Start start,
+                                            const QosCost& cost) noexcept {
+    line_.began(cost);
+    Status status = start(queue_, request);
+    if (!status) [[unlikely]]
+      give_back_slots();
+    return status;
+  }
+  Status submit(IoRequest& request, Start start, const QosCost& cost) noexcept;
+  void give_back_slots() noexcept;
+  unsigned start_granted() noexcept;
+  unsigned start_list(QosHeldList list) noexcept;
+  void sleep() noexcept;
 
   Queue queue_;
-  std::uint32_t depth_;
-  std::shared_ptr<QosPolicyState> policy_;
-  QosPolicyState::Cache cache_;
-  Held* first_ = nullptr;
-  Held* last_ = nullptr;
-  std::uint32_t held_ = 0;
+  const std::uint32_t depth_;
+  const std::shared_ptr<QosFlowState> flow_;
+  QosScheduler& scheduler_;
+  Line line_;
+  std::uint32_t held_ = 0;   // in the line, granted or not
+  std::uint32_t slots_ = 0;  // of the host's, for what is under way here
   bool timer_set_ = false;
-  Timer timer_;
   Fd either_;
 };
 

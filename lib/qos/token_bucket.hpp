@@ -26,14 +26,19 @@ class TokenBucket {
   /// far as the new burst admits it; there is no other one-time burst.
   void change(const Limit& limit, std::uint64_t now_ns) noexcept;
 
+  /// Takes in what time has brought.
+  void refill(std::uint64_t now_ns) noexcept;
   /// Something is there: an operation may begin, however large it is.
   bool ready(std::uint64_t now_ns) noexcept;
   /// Takes `tokens`, of which not all need be there: what is missing is owed.
   void take(std::uint64_t tokens) noexcept;
   /// Takes `tokens` out for a cache if they are there and less than half of the burst is out.
   bool lend(std::uint64_t tokens) noexcept;
-  /// A cache of `lent` tokens is done with; `left` of them were not used.
+  /// A cache of `lent` tokens is done with; `left` of them were not used. Refilled just before:
+  /// until now they were among what may collect.
   void give_back(std::uint64_t lent, std::uint64_t left) noexcept;
+  /// The clock went back, and goes on from `now_ns`: worth nothing now.
+  void rebase(std::uint64_t now_ns) noexcept { now_ns_ = now_ns; }
   /// The time at which ready() will be true, if nobody else takes anything.
   std::uint64_t ready_at(std::uint64_t now_ns) const noexcept;
 
@@ -47,7 +52,6 @@ class TokenBucket {
   static constexpr std::uint64_t kParts = 1'000'000'000;
 
   static Wide parts(std::uint64_t tokens) noexcept { return Wide{tokens} * kParts; }
-  void refill(std::uint64_t now_ns) noexcept;
 
   Limit limit_;
   Wide level_ = 0;          // below 0: owed

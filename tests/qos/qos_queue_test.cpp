@@ -1,55 +1,13 @@
-#include <gtest/gtest.h>
 #include <poll.h>
 
-#include <atomic>
-#include <deque>
-#include <openvhd/qos.hpp>
-#include <thread>
-
-#include "image/disk_fixture.hpp"
-#include "image/queue/requests.hpp"
+#include "qos/qos_fixture.hpp"
 
 namespace openvhd {
 namespace {
 
 using test::kMiB;
 using test::TestRequest;
-
-constexpr std::uint64_t kSecond = 1'000'000'000;
-
-class QosQueueTest : public test::DiskTest {
- protected:
-  QosQueueTest() : disk_{opened(made("a.vhdx", {.virtual_size = 64 * kMiB}))} {}
-
-  QosQueue open_queue(const QosPolicy& policy, std::uint32_t depth = 32) {
-    auto queue = Queue::open(disk_, {.depth = depth});
-    EXPECT_TRUE(queue);
-    auto limited = QosQueue::open(*std::move(queue), depth, policy);
-    EXPECT_TRUE(limited);
-    return *std::move(limited);
-  }
-  QosPolicy policy(const QosLimits& limits) {
-    const QosClock clock{
-        [](void* now) noexcept { return static_cast<std::atomic<std::uint64_t>*>(now)->load(); },
-        &now_ns_};
-    auto policy = QosPolicy::create(limits, clock);
-    EXPECT_TRUE(policy);
-    return *std::move(policy);
-  }
-  /// Polls until nothing is under way but what is held.
-  static void settle(QosQueue& queue) {
-    do queue.poll();
-    while (queue.under_way() > queue.held());
-  }
-  static unsigned done(const std::deque<TestRequest>& requests) {
-    unsigned sum = 0;
-    for (const auto& one : requests) sum += one.completions;
-    return sum;
-  }
-
-  std::atomic<std::uint64_t> now_ns_{kSecond};
-  Disk disk_;
-};
+using QosQueueTest = test::QosTest;
 
 TEST_F(QosQueueTest, HoldsWhatIsBeyondTheLimitAndLosesNothing) {
   const QosPolicy limits = policy({.iops = 10, .iops_burst = 2});
@@ -150,42 +108,128 @@ TEST_F(QosQueueTest, TheDescriptorTellsWhenAHeldRequestMayBegin) {
   EXPECT_EQ(done(requests), 10U);
 }
 
-TEST_F(QosQueueTest, ManyThreadsKeepToOnePolicyWhileItChanges) {
-  auto shared = QosPolicy::create({.iops = 20'000, .iops_burst = 6400});
+TEST_F(QosQueueTest, QueuesOfADedicatedPolicyDoNotShare) {
+  const auto host = QosHost::create({}, clock());
+  ASSERT_TRUE(host);
+  const auto own = QosPolicy::create(*host, {.iops = 1, .iops_burst = 3}, QosSharing::dedicated);
+  ASSERT_TRUE(own);
+  std::deque<TestRequest> requests;
+  QosQueue one = open_queue(*own);
+  QosQueue two = open_queue(*own);
+  for (unsigned i = 0; i < 5; ++i) {
+    ASSERT_TRUE(one.read(requests.emplace_back(4096)));
+    ASSERT_TRUE(two.read(requests.emplace_back(4096)));
+  }
+  settle(one);
+  settle(two);
+  EXPECT_EQ(done(requests), 6U);
+  EXPECT_EQ(own->status().held, 4U);
+  EXPECT_EQ(host->status().operations, 6U);
+}
+
+TEST_F(QosQueueTest, TheHostLimitsWhatIsUnderWayAtOnce) {
+  auto host = QosHost::create({.in_flight = 2}, clock());
+  ASSERT_TRUE(host);
+  const auto shared = QosPolicy::create(*host, {}, QosSharing::aggregated);
   ASSERT_TRUE(shared);
-  constexpr unsigned kThreads = 4;
-  constexpr unsigned kRounds = 60;
-  constexpr unsigned kDepth = 16;
-  std::atomic<unsigned> completed{0};
-  std::atomic<bool> over{false};
-  std::vector<QosQueue> queues;
-  for (unsigned i = 0; i < kThreads; ++i) queues.push_back(open_queue(*shared, kDepth));
-  std::vector<std::thread> threads;
-  for (QosQueue& queue : queues)
-    threads.emplace_back([&queue, &completed] {
-      for (unsigned round = 0; round < kRounds; ++round) {
-        std::deque<TestRequest> requests;
-        for (unsigned i = 0; i < kDepth; ++i)
-          if (!queue.read(requests.emplace_back(4096))) return;
-        while (queue.wait() != 0) {
-        }
-        completed += done(requests);
-      }
-    });
-  std::thread changer{[&] {
-    for (std::uint64_t i = 0; !over; ++i) {
-      const Status status = shared->set_limits({.iops = i % 3 * 20'000, .iops_burst = 6400});
-      EXPECT_TRUE(status);
-      std::this_thread::sleep_for(std::chrono::milliseconds{1});
+  QosQueue one = open_queue(*shared);
+  QosQueue two = open_queue(*shared);
+  std::deque<TestRequest> requests;
+  for (unsigned i = 0; i < 10; ++i) {
+    ASSERT_TRUE(one.read(requests.emplace_back(4096)));
+    ASSERT_TRUE(two.read(requests.emplace_back(4096)));
+  }
+  EXPECT_EQ(host->status().held, 18U);
+  for (unsigned i = 0; i < 10'000 && done(requests) < 20; ++i) {
+    one.poll();
+    two.poll();
+    EXPECT_LE(one.under_way() - one.held() + two.under_way() - two.held(), 2U);
+  }
+  EXPECT_EQ(done(requests), 20U);
+  // Another limit, and none, while requests are under way.
+  for (const std::uint32_t in_flight : {5U, 0U, 1U}) {
+    for (unsigned i = 0; i < 10; ++i) ASSERT_TRUE(one.read(requests.emplace_back(4096)));
+    host->set_limits({.in_flight = in_flight});
+    for (unsigned i = 0; i < 10; ++i) ASSERT_TRUE(two.read(requests.emplace_back(4096)));
+    while (one.under_way() + two.under_way() != 0) {
+      one.poll();
+      two.poll();
     }
-  }};
-  for (auto& thread : threads) thread.join();
-  over = true;
-  changer.join();
-  queues.clear();
-  EXPECT_EQ(completed, kThreads * kRounds * kDepth);
-  EXPECT_EQ(shared->status().operations, kThreads * kRounds * kDepth);
-  EXPECT_EQ(shared->status().held, 0U);
+  }
+  EXPECT_EQ(done(requests), 80U);
+  EXPECT_EQ(host->limits().in_flight, 1U);
+}
+
+TEST_F(QosQueueTest, AQueueThatGoesAwayLeavesItsPlaces) {
+  const auto host = QosHost::create({.in_flight = 2}, clock());
+  ASSERT_TRUE(host);
+  const auto policy = QosPolicy::create(*host, {}, QosSharing::dedicated);
+  ASSERT_TRUE(policy);
+  std::deque<TestRequest> requests;
+  QosQueue stays = open_queue(*policy);
+  for (unsigned round = 0; round < 3; ++round) {
+    QosQueue goes = open_queue(*policy);
+    for (unsigned i = 0; i < 5; ++i) {
+      ASSERT_TRUE(goes.read(requests.emplace_back(4096)));
+      ASSERT_TRUE(stays.read(requests.emplace_back(4096)));
+    }
+    requests.emplace_back(4096).at = {64 * kMiB};  // refused once it begins
+    ASSERT_TRUE(stays.read(requests.back()));
+  }
+  while (stays.wait() != 0) {
+  }
+  EXPECT_EQ(done(requests), 33U);
+  EXPECT_EQ(policy->status().operations, 33U);
+  EXPECT_EQ(policy->status().held, 0U);
+}
+
+TEST_F(QosQueueTest, AnotherQueueWakesTheOneWhoseTurnItIs) {
+  const auto host = QosHost::create({.in_flight = 1});
+  ASSERT_TRUE(host);
+  const auto policy = QosPolicy::create(*host, {}, QosSharing::dedicated);
+  ASSERT_TRUE(policy);
+  QosQueue one = open_queue(*policy);
+  QosQueue two = open_queue(*policy);
+  ASSERT_GE(two.descriptor(), 0);
+  TestRequest first{4096};
+  TestRequest second{4096};
+  ASSERT_TRUE(one.read(first));
+  ASSERT_TRUE(two.read(second));
+  two.poll();
+  EXPECT_EQ(two.held(), 1U);
+  while (one.wait() == 0) {
+  }
+  pollfd on{.fd = two.descriptor(), .events = POLLIN, .revents = 0};
+  ASSERT_EQ(::poll(&on, 1, 10'000), 1);
+  while (two.wait() == 0) {
+  }
+  EXPECT_TRUE(*second.outcome);
+}
+
+TEST_F(QosQueueTest, ABurstAndAnotherOnceFromTheStart) {
+  const QosPolicy limits = policy({.iops = 10, .iops_burst = 3, .iops_one_time = 4});
+  std::deque<TestRequest> requests;
+  QosQueue queue = open_queue(limits);
+  const auto begun_of_20 = [&] {
+    const unsigned before = done(requests);
+    for (unsigned i = queue.held(); i < 20; ++i) {
+      const Status status = queue.read(requests.emplace_back(4096));
+      EXPECT_TRUE(status);
+    }
+    settle(queue);
+    return done(requests) - before;
+  };
+  EXPECT_EQ(begun_of_20(), 7U);
+  now_ns_ += 100 * kSecond;
+  EXPECT_EQ(begun_of_20(), 3U);
+}
+
+TEST_F(QosQueueTest, WhatIsWrongWithLimitsIsSaid) {
+  EXPECT_EQ(QosPolicy::create({.iops = 5, .min_iops = 6}).error().code, Errc::invalid);
+  EXPECT_EQ(QosPolicy::create({.weight = 0}).error().code, Errc::invalid);
+  EXPECT_EQ(QosPolicy::create({.weight = 10'001}).error().code, Errc::invalid);
+  const QosPolicy limits = policy({});
+  EXPECT_EQ(QosFlow::create(limits, 0).error().code, Errc::invalid);
 }
 
 }  // namespace

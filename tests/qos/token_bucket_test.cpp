@@ -51,6 +51,27 @@ TEST(TokenBucket, NeverExceedsItsBoundInAnySmallCase) {
         }
 }
 
+TEST(TokenBucket, NeverExceedsItsBoundInAnyCaseOfEightBits) {
+  // All rates, bursts and sizes: as fast as it goes, then a pause, then as fast as it goes.
+  for (std::uint64_t rate = 1; rate <= 255; ++rate)
+    for (std::uint64_t burst = 1; burst <= 255; ++burst)
+      for (std::uint64_t size = 1; size <= 255; ++size) {
+        TokenBucket bucket{{.rate = rate, .burst = burst}, 0};
+        const Wide most = Wide{burst + size} * kSecond;
+        Wide sum = 0;
+        Wide lowest = 0;  // of what was taken less what time has brought, before any operation
+        for (const std::uint64_t now : {0 * kSecond, kSecond / 7, 9 * kSecond, 10 * kSecond}) {
+          lowest = std::min(lowest, sum - Wide{rate} * now);
+          while (bucket.ready(now)) {
+            bucket.take(size);
+            sum += Wide{size} * kSecond;
+          }
+          ASSERT_LE(sum - Wide{rate} * now - lowest, most) << rate << " " << burst << " " << size;
+        }
+        ASSERT_LE(bucket.ready_at(10 * kSecond), 11 * kSecond + size * kSecond / rate);
+      }
+}
+
 TEST(TokenBucket, NeverExceedsItsBoundAtAMillionRandomPoints) {
   std::mt19937_64 random{1};
   const auto up_to_bits = [&](unsigned bits) {
@@ -141,6 +162,16 @@ TEST(TokenBucket, WhatCachesHoldCountsAsCollected) {
   EXPECT_FALSE(bucket.ready(1000 * kSecond));  // 40 are in the cache, 60 were here
   bucket.give_back(40, 40);
   EXPECT_TRUE(bucket.ready(1000 * kSecond));
+}
+
+TEST(TokenBucket, WhatACacheUsedLateBringsNoMoreThanTheBurst) {
+  TokenBucket bucket{{.rate = 10, .burst = 100}, 0};
+  ASSERT_TRUE(bucket.lend(40));
+  const std::uint64_t late = 1000 * kSecond;  // the cache is used just before
+  bucket.refill(late);
+  bucket.give_back(40, 0);
+  bucket.take(60);
+  EXPECT_FALSE(bucket.ready(late));
 }
 
 }  // namespace
