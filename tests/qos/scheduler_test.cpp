@@ -39,7 +39,7 @@ TEST(QosFairness, ADeviceIsSharedThoughNobodyKnowsHowFastItIs) {
     simulation.device_jitter = 0.5;
     const auto policy = simulation.policy({}, QosSharing::dedicated);
     for (unsigned i = 0; i < count; ++i)
-      simulation.client(std::make_shared<QosFlowState>(policy, 100), 1, 16 << i % 3);
+      simulation.client(std::make_shared<QosFlowState>(policy, 100), 1, 16U << i % 3);
     simulation.run(10 * kSecond);
     EXPECT_GE(jain(simulation.clients), 0.99) << count;
   }
