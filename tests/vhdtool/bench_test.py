@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """bench on small images: what it says adds up, and it destroys nothing unasked. Not how fast."""
 
+import json
 import os
 import unittest
 
@@ -178,10 +179,68 @@ class Bench(Case):
                       ("--mode", "write", "--flush-every", 0, "--destroy"),
                       ("--mode", "trim", "--block", "4K", "--destroy"),
                       ("--mode", "alloc", "--range", "disk", "--destroy"),
+                      ("--qos", "iops=1,min=2"), ("--qos", "speed=1"), ("--qos", "weight=0"),
+                      ("--qos", "iops=1", "--qos", "iops=1"), ("--qos-host", "in-flight=0"),
+                      ("--qos-file", self.path("gone.json")),
+                      ("--qos-file", path, "--qos", "iops=1"),
                       ("--raw", "--format", "vhdx"), ("--block", "1G", "--depth", 2)):
             with self.subTest(words):
                 self.run_tool("bench", path, *words, code=USAGE)
         self.run_tool("bench", self.path("gone.vhdx"), code=NOT_FOUND)
+
+    def test_several_images_share_a_host_by_reservation_and_weight(self):
+        paths = [self.filled("a.vhdx"), self.filled("b.vhd")]
+        report = self.run_tool("bench", *paths, "--json", "--count", 300, "--qos",
+                               "min=100,weight=200", "--qos", "iops=100000,bps=1G", "--qos-host",
+                               "in-flight=4").json()
+        self.assertEqual([disk["file"] for disk in report["disks"]], paths)
+        for disk in report["disks"]:
+            self.adds_up(disk)
+            self.assertEqual(disk["requests"], 300)
+            self.assertEqual(disk["qos"]["operations"], 300)
+            self.assertEqual(disk["qos"]["bytes"], 300 * 4 * KIB)
+            self.assertEqual(disk["qos"]["held"], 0)
+        self.assertEqual(report["disks"][0]["qos"]["min_iops"], 100)
+        self.assertEqual(report["disks"][1]["qos"]["iops"], 100000)
+        self.assertEqual(report["qos_host"]["operations"], 600)
+        self.assertEqual(report["qos_host"]["in_flight"], 4)
+        text = self.run_tool("bench", *paths, "--count", 10, "--qos", "weight=1").out
+        self.assertEqual(text.count("\n  qos  "), 2)
+        report = self.run_tool("bench", *paths, "--json", "--count", 10).json()
+        self.assertIsNone(report["qos_host"])
+        self.assertIsNone(report["disks"][0]["qos"])
+
+    def test_a_limit_holds_over_all_images_of_a_policy(self):
+        paths = [self.filled("a.vhdx"), self.filled("b.vhdx")]
+        report = self.run_tool("bench", *paths, "--json", "--count", 100, "--qos",
+                               "iops=400,iops-burst=1").json()
+        # 200 operations at 400 a second: the clock cannot say less, however busy the machine is.
+        self.assertGreater(max(disk["seconds"] for disk in report["disks"]), 0.45)
+        self.assertGreater(sum(disk["qos"]["throttled"] for disk in report["disks"]), 100)
+
+    def test_a_policy_file_says_who_is_under_what(self):
+        paths = [self.filled("a.vhdx"), self.filled("b.vhdx")]
+        plan = {"schema": 1, "host": {"in_flight": 8},
+                "policies": {"gold": {"sharing": "dedicated", "min_iops": 50},
+                             "rest": {"weight": 10}},
+                "disks": [{"file": paths[1], "policy": "gold"},
+                          {"file": paths[0], "policy": "rest", "weight": 7}]}
+        file = self.path("plan.json")
+
+        def write(content):
+            with open(file, "w", encoding="utf-8") as out:
+                out.write(content)
+        write(json.dumps(plan))
+        report = self.run_tool("bench", *paths, "--json", "--count", 50, "--qos-file", file).json()
+        first, second = (disk["qos"] for disk in report["disks"])
+        self.assertEqual((first["policy"], first["disk_weight"]), ("rest", 7))
+        self.assertEqual((second["policy"], second["sharing"]), ("gold", "dedicated"))
+        for wrong, words in (("{", "is no JSON at byte 2"),
+                             (json.dumps({**plan, "hosts": 1}), "hosts: there is no such field"),
+                             (json.dumps({**plan, "disks": []}), "disks: there is no '")):
+            write(wrong)
+            err = self.run_tool("bench", *paths, "--qos-file", file, code=USAGE).err
+            self.assertIn(f"--qos-file: {file}: {words}", err)
 
     @unittest.skipIf(os.geteuid() == 0, "root may write everything")
     def test_a_file_that_cannot_be_written_is_told_of(self):

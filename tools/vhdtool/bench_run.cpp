@@ -4,6 +4,7 @@
 #include <atomic>
 #include <cerrno>
 #include <chrono>
+#include <deque>
 #include <latch>
 #include <memory>
 #include <system_error>
@@ -64,6 +65,16 @@ struct Gates {
   std::latch close{1};
 };
 
+using Workers = std::vector<std::unique_ptr<BenchWorker>>;
+
+/// A job, and those who do it.
+struct Crew {
+  const BenchJob& job;
+  BenchWorker::Shared shared;
+  Workers workers = {};
+  ImageStatistics before = {};
+};
+
 void work(BenchWorker& worker, openvhd::Disk& disk, const std::atomic<bool>& stop, Gates& gates) {
   worker.open(disk);
   gates.opened.count_down();
@@ -74,19 +85,19 @@ void work(BenchWorker& worker, openvhd::Disk& disk, const std::atomic<bool>& sto
   worker.close();
 }
 
-using Workers = std::vector<std::unique_ptr<BenchWorker>>;
-
-// The threads, one per worker; fewer, and `shared` told to stop, where the host has no more.
-std::vector<std::jthread> start(const Workers& workers, openvhd::Disk& disk,
-                                BenchWorker::Shared& shared, Gates& gates) {
+// The threads, one per worker; fewer, and `stop` set, where the host has no more. The queues of one
+// disk are opened one after the other by their threads, as those of another are at the same time.
+std::vector<std::jthread> start(const std::deque<Crew>& crews, std::size_t count,
+                                std::atomic<bool>& stop, Gates& gates) {
   std::vector<std::jthread> threads;
-  threads.reserve(workers.size());
+  threads.reserve(count);
   try {
-    for (const auto& worker : workers)
-      threads.emplace_back([&] { work(*worker, disk, shared.stop, gates); });
+    for (const auto& crew : crews)
+      for (const auto& worker : crew.workers)
+        threads.emplace_back([&] { work(*worker, crew.job.disk, stop, gates); });
   } catch (const std::system_error&) {
-    shared.stop = true;
-    const auto missing = static_cast<std::ptrdiff_t>(workers.size() - threads.size());
+    stop = true;
+    const auto missing = static_cast<std::ptrdiff_t>(count - threads.size());
     gates.opened.count_down(missing);
     gates.ended.count_down(missing);
   }
@@ -109,38 +120,83 @@ BenchResult sum(const Workers& workers) {
   return out;
 }
 
+struct Flows {
+  std::optional<openvhd::QosHost> host = {};
+  std::vector<openvhd::QosFlow> flows = {};
+};
+
+openvhd::Result<Flows> make_flows(const QosPlan& plan) {
+  Flows out;
+  auto host = openvhd::QosHost::create(plan.host);
+  if (!host) return host.error();
+  out.host = *std::move(host);
+  std::vector<openvhd::QosPolicy> policies;
+  for (const auto& one : plan.policies) {
+    auto policy = openvhd::QosPolicy::create(*out.host, one.limits, one.sharing);
+    if (!policy) return policy.error();
+    policies.push_back(*std::move(policy));
+  }
+  for (const auto& disk : plan.disks) {
+    auto flow = openvhd::QosFlow::create(policies[disk.policy], disk.weight);
+    if (!flow) return flow.error();
+    out.flows.push_back(*std::move(flow));
+  }
+  return out;
+}
+
+std::optional<BenchFailure> failure_of(const std::deque<Crew>& crews, bool all_started) {
+  for (std::size_t job = 0; job < crews.size(); ++job) {
+    for (const auto& worker : crews[job].workers)
+      if (worker->error()) return BenchFailure{*worker->error(), job};
+  }
+  if (!all_started) return BenchFailure{{.code = Errc::io, .sys_errno = EAGAIN, .what = "threads"}};
+  if (interrupted()) return BenchFailure{{.code = Errc::cancelled, .what = "stopped on request"}};
+  return {};
+}
+
 }  // namespace
 
-openvhd::Result<BenchResult> run_bench(openvhd::Disk& disk, const BenchRange& range,
-                                       const BenchOptions& options) {
-  BenchWorker::Shared shared{.range = range, .options = options};
-  if (options.qos) {
-    auto policy = openvhd::QosPolicy::create(*options.qos);
-    if (!policy) return policy.error();
-    shared.policy = *std::move(policy);
+BenchRun run_bench(std::span<const BenchJob> jobs, const QosPlan* plan,
+                   std::optional<BenchFailure>& failure) {
+  Flows flows;
+  if (plan != nullptr) {
+    auto made = make_flows(*plan);
+    if (!made) {
+      failure = BenchFailure{made.error()};
+      return {};
+    }
+    flows = *std::move(made);
   }
-  Workers workers;
-  for (std::uint32_t i = 0; i < options.queues; ++i)
-    workers.push_back(std::make_unique<BenchWorker>(shared, i));
-  Gates gates{static_cast<std::ptrdiff_t>(workers.size())};
-  auto threads = start(workers, disk, shared, gates);
-  const bool all_started = threads.size() == workers.size();
+  std::atomic<bool> stop{false};
+  std::deque<Crew> crews;
+  std::size_t count = 0;
+  for (const auto& job : jobs) {
+    auto& crew = crews.emplace_back(
+        Crew{.job = job,
+             .shared = {.range = job.range, .options = job.options, .flow = {}, .stop = stop}});
+    if (plan != nullptr) crew.shared.flow = flows.flows[crews.size() - 1];
+    for (std::uint32_t i = 0; i < job.options.queues; ++i, ++count)
+      crew.workers.push_back(std::make_unique<BenchWorker>(crew.shared, i));
+  }
+  Gates gates{static_cast<std::ptrdiff_t>(count)};
+  auto threads = start(crews, count, stop, gates);
+  const bool all_started = threads.size() == count;
   gates.opened.wait();
-  const auto before = openvhd::image_statistics(disk);
+  for (auto& crew : crews) crew.before = openvhd::image_statistics(crew.job.disk);
   gates.begin.count_down();
   gates.ended.wait();
-  const auto after = openvhd::image_statistics(disk);
+  BenchRun run;
+  for (auto& crew : crews) {
+    auto& result = run.disks.emplace_back(sum(crew.workers));
+    result.image = difference(openvhd::image_statistics(crew.job.disk), crew.before);
+    if (crew.shared.flow) result.qos = crew.shared.flow->status();
+  }
+  if (flows.host) run.host = flows.host->status();
   gates.close.count_down();
   threads.clear();
-  for (const auto& worker : workers) {
-    if (worker->error()) return *worker->error();
-  }
-  if (!all_started) return Error{.code = Errc::io, .sys_errno = EAGAIN, .what = "threads"};
-  if (interrupted()) return Error{.code = Errc::cancelled, .what = "stopped on request"};
-  auto out = sum(workers);
-  out.image = difference(after, before);
-  if (shared.policy) out.qos = shared.policy->status();
-  return out;
+  failure = failure_of(crews, all_started);
+  if (failure) run = {};
+  return run;
 }
 
 }  // namespace vhdtool

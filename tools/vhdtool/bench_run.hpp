@@ -6,8 +6,11 @@
 #include <openvhd/qos.hpp>
 #include <openvhd/queue.hpp>
 #include <optional>
+#include <span>
+#include <vector>
 
 #include "bench_range.hpp"
+#include "qos_plan.hpp"
 
 namespace vhdtool {
 
@@ -23,9 +26,8 @@ struct BenchOptions {
   std::optional<std::uint64_t> count;  ///< Requests of all queues together.
   std::uint64_t seed = 0;
   bool sequential = false;
-  bool durable = false;                   ///< Each write is durable when it completes.
-  bool registered = false;                ///< Buffers are made known to the kernel.
-  std::optional<openvhd::QosLimits> qos;  ///< Of all queues together.
+  bool durable = false;     ///< Each write is durable when it completes.
+  bool registered = false;  ///< Buffers are made known to the kernel.
 };
 
 struct BenchResult {
@@ -35,13 +37,32 @@ struct BenchResult {
   const char* driver = "";
   openvhd::QueueStatistics queues;  ///< Of all queues together.
   openvhd::ImageStatistics image;   ///< What the run added.
-  openvhd::QosStatus qos;           ///< With limits.
+  openvhd::QosStatus qos;           ///< With a plan: of this disk.
 };
 
-/// Runs until the count, the time or the units are at an end, and waits for what is under way.
-/// The first request that fails ends the run with its error; SIGINT ends it with cancelled.
-/// `range` is not empty. Errors: as Queue.
-openvhd::Result<BenchResult> run_bench(openvhd::Disk& disk, const BenchRange& range,
-                                       const BenchOptions& options);
+/// A disk, and what it is asked for. All of it is borrowed.
+struct BenchJob {
+  openvhd::Disk& disk;
+  const BenchRange& range;  ///< Not empty.
+  const BenchOptions& options;
+};
+
+struct BenchRun {
+  std::vector<BenchResult> disks;  ///< By job.
+  openvhd::QosStatus host;         ///< With a plan: of all disks.
+};
+
+/// What ended a run before its time, and in which job.
+struct BenchFailure {
+  openvhd::Error error;
+  std::size_t job = 0;
+};
+
+/// Runs all jobs at once, each until its count, the time or its units are at an end, and waits for
+/// what is under way. The first request that fails ends the run with its error; SIGINT ends it with
+/// cancelled. Errors: as Queue; `failure` tells, and the result then has no disks. `plan` has a
+/// disk for each job; null: no limits.
+BenchRun run_bench(std::span<const BenchJob> jobs, const QosPlan* plan,
+                   std::optional<BenchFailure>& failure);
 
 }  // namespace vhdtool

@@ -46,8 +46,7 @@ BenchWorker::BenchWorker(Shared& shared, std::uint64_t number)
             order_of(shared.options),
             {.worker = number, .workers = shared.options.queues},
             shared.options.seed},
-      reads_anywhere_{!shared.policy && mode_ == BenchMode::read &&
-                      walk_.order() == BenchWalk::Order::random},
+      reads_anywhere_{mode_ == BenchMode::read && walk_.order() == BenchWalk::Order::random},
       places_{shared.options.mode == BenchMode::alloc && !shared.options.sequential
                   ? shared.range.unit_bytes() / shared.options.block
                   : 1},
@@ -65,11 +64,12 @@ Status BenchWorker::open_queue(openvhd::Disk& disk) noexcept {
   queue_ = std::move(*queue);
   door_ = &*queue_;
   driver_ = queue_->driver();
-  if (shared_.policy) {
+  if (shared_.flow) {
     auto limited =
-        openvhd::QosQueue::open(*std::move(queue_), shared_.options.depth, *shared_.policy);
+        openvhd::QosQueue::open(*std::move(queue_), shared_.options.depth, *shared_.flow);
     if (!limited) return limited.error();
     limited_ = std::move(*limited);
+    door_ = nullptr;
   }
   for (auto& slot : slots_) {
     slot.worker = this;
@@ -168,8 +168,12 @@ void BenchWorker::submit_next(Slot& slot) noexcept {
   // What is compared with the yardstick has a way as short as there (bench/tools/raw_ring.cpp).
   if (reads_anywhere_) [[likely]] {
     slot.at = openvhd::VirtualOffset{walk_.anywhere()};
-    if (!door_->read(slot)) [[unlikely]]
+    if (door_ != nullptr) [[likely]] {
+      if (!door_->read(slot)) [[unlikely]]
+        submit(slot);
+    } else if (!limited_->read(slot)) [[unlikely]] {
       submit(slot);
+    }
     return;
   }
   auto at = walk_.next();

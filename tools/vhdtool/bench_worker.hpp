@@ -19,11 +19,12 @@ class BenchWorker {
  public:
   using Clock = std::chrono::steady_clock;
 
+  /// By the workers of one disk.
   struct Shared {
     const BenchRange& range;
     const BenchOptions& options;
-    std::optional<openvhd::QosPolicy> policy = {};
-    std::atomic<bool> stop{false};  ///< One failed: all end.
+    std::optional<openvhd::QosFlow> flow;
+    std::atomic<bool>& stop;  ///< One failed: all end, of every disk.
   };
 
   BenchWorker(Shared& shared, std::uint64_t number);
@@ -84,8 +85,8 @@ class BenchWorker {
   std::unique_ptr<std::byte, Free> memory_;
   std::vector<Slot> slots_;
   std::optional<openvhd::Queue> queue_;
-  openvhd::Queue* door_ = nullptr;            // queue_, without a look whether it is there
-  std::optional<openvhd::QosQueue> limited_;  // with a policy; has taken over `queue_`
+  openvhd::Queue* door_ = nullptr;            // queue_, where it has no limits
+  std::optional<openvhd::QosQueue> limited_;  // with a flow; has taken over `queue_`
   openvhd::QueueStatistics statistics_;
   const char* driver_ = "";
   Clock::time_point begin_;

@@ -63,6 +63,17 @@ void add_image(Table& table, const openvhd::ImageStatistics& image) {
                                      human_size(image.metadata_read_bytes))});
 }
 
+std::string qos_text(const BenchQos& qos, const openvhd::QosStatus& status) {
+  std::string out = qos.policy.name.empty() ? "" : printable(qos.policy.name) + ": ";
+  out +=
+      fmt::format("{}, {} throttled for {:.1f} us each", counted(status.operations, "operation"),
+                  grouped(status.throttled), ratio(status.throttled_ns, status.throttled) / 1000);
+  if (status.insufficient_throughput)
+    out += fmt::format(", insufficient throughput: {} per second of {}", status.iops,
+                       qos.policy.limits.min_iops);
+  return out;
+}
+
 Json kind_json(const openvhd::QueueStatistics::Kind& kind) {
   return {{"requests", kind.requests}, {"bytes", kind.bytes}, {"failed", kind.failed}};
 }
@@ -106,7 +117,7 @@ const char* bench_mode_name(BenchMode mode) noexcept {
 }
 
 std::string bench_text(const BenchSubject& subject, const BenchOptions& options,
-                       const BenchResult& result) {
+                       const BenchResult& result, const BenchQos* qos) {
   const auto& queues = result.queues;
   Table table{{Table::Align::left, Table::Align::left}};
   const auto rate = per_second(moved_bytes(queues), result.seconds);
@@ -126,27 +137,44 @@ std::string bench_text(const BenchSubject& subject, const BenchOptions& options,
                                       ratio(result.image.syncs + result.image.durable_writes,
                                             queues.flushes.requests))});
   }
+  if (qos != nullptr) table.row({"qos", qos_text(*qos, result.qos)});
   add_image(table, result.image);
   return subject_text(subject, options, result) + table.text("  ");
 }
 
 namespace {
 
-Json qos_json(const BenchOptions& options, const openvhd::QosStatus& status) {
-  if (!options.qos) return nullptr;
-  return {{"iops", options.qos->iops},
-          {"bytes_per_second", options.qos->bytes_per_second},
-          {"io_size", options.qos->io_size},
-          {"operations", status.operations},
-          {"bytes", status.bytes},
-          {"throttled", status.throttled},
-          {"throttled_ns", status.throttled_ns}};
+void add_status(Json& to, const openvhd::QosStatus& status) {
+  to["operations"] = status.operations;
+  to["bytes"] = status.bytes;
+  to["throttled"] = status.throttled;
+  to["throttled_ns"] = status.throttled_ns;
+  to["held"] = status.held;
+  to["current_iops"] = status.iops;
+  to["current_bytes_per_second"] = status.bytes_per_second;
+  to["insufficient_throughput"] = status.insufficient_throughput;
+}
+
+Json qos_json(const BenchQos* qos, const openvhd::QosStatus& status) {
+  if (qos == nullptr) return nullptr;
+  const auto& limits = qos->policy.limits;
+  const bool dedicated = qos->policy.sharing == openvhd::QosSharing::dedicated;
+  Json out = {{"policy", qos->policy.name.empty() ? Json(nullptr) : Json(qos->policy.name)},
+              {"sharing", dedicated ? "dedicated" : "aggregated"},
+              {"iops", limits.iops},
+              {"bytes_per_second", limits.bytes_per_second},
+              {"io_size", limits.io_size},
+              {"min_iops", limits.min_iops},
+              {"weight", limits.weight},
+              {"disk_weight", qos->disk.weight}};
+  add_status(out, status);
+  return out;
 }
 
 }  // namespace
 
-Json bench_json(const BenchSubject& subject, const BenchOptions& options,
-                const BenchResult& result) {
+Json bench_json(const BenchSubject& subject, const BenchOptions& options, const BenchResult& result,
+                const BenchQos* qos) {
   Json latency = Json::object();
   for (const auto& [text, key, percent] : kPercentiles)
     latency[key] = result.queues.latency.percentile_ns(percent);
@@ -175,7 +203,17 @@ Json bench_json(const BenchSubject& subject, const BenchOptions& options,
           {"latency_ns", latency},
           {"queue", queues_json(result.queues)},
           {"image", image_json(result.image)},
-          {"qos", qos_json(options, result.qos)}};
+          {"qos", qos_json(qos, result.qos)}};
+}
+
+Json bench_json(Json disks, const QosPlan* plan, const openvhd::QosStatus& host) {
+  Json out = {{"schema", kJsonSchema}, {"disks", std::move(disks)}, {"qos_host", nullptr}};
+  if (plan == nullptr) return out;
+  Json& of_host = out["qos_host"] = {{"iops", plan->host.iops},
+                                     {"bytes_per_second", plan->host.bytes_per_second},
+                                     {"in_flight", plan->host.in_flight}};
+  add_status(of_host, host);
+  return out;
 }
 
 }  // namespace vhdtool

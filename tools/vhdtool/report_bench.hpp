@@ -20,9 +20,18 @@ struct BenchSubject {
 
 const char* bench_mode_name(BenchMode mode) noexcept;
 
+/// A disk under a plan, and what became of it.
+struct BenchQos {
+  const QosPlan::Policy& policy;
+  const QosPlan::Disk& disk;
+};
+
+/// `qos` is null without a plan.
 std::string bench_text(const BenchSubject& subject, const BenchOptions& options,
-                       const BenchResult& result);
-Json bench_json(const BenchSubject& subject, const BenchOptions& options,
-                const BenchResult& result);
+                       const BenchResult& result, const BenchQos* qos = nullptr);
+Json bench_json(const BenchSubject& subject, const BenchOptions& options, const BenchResult& result,
+                const BenchQos* qos = nullptr);
+/// Several disks at once: what each of them says, and what all took from their host.
+Json bench_json(Json disks, const QosPlan* plan, const openvhd::QosStatus& host);
 
 }  // namespace vhdtool

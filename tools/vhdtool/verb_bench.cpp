@@ -1,15 +1,19 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <deque>
+#include <fstream>
 #include <openvhd/disk.hpp>
 
 #include "bench_run.hpp"
 #include "console.hpp"
 #include "map_walk.hpp"
 #include "progress_bar.hpp"
+#include "qos_plan.hpp"
 #include "qos_text.hpp"
 #include "report_bench.hpp"
 #include "shared_options.hpp"
+#include "text.hpp"
 #include "verb.hpp"
 
 namespace vhdtool {
@@ -24,6 +28,7 @@ enum class Where : std::uint8_t { stored, disk };
 
 constexpr std::uint64_t kMaxMemory = std::uint64_t{1} << 30;
 constexpr std::uint64_t kDefaultSeconds = 5;
+constexpr std::size_t kMostFiles = 64;
 
 class Bench : public Verb {
  public:
@@ -41,16 +46,25 @@ class Bench : public Verb {
              "stored; trim gives stored blocks back, each as a whole. With --sequential they go "
              "through the disk in order. Files are opened with direct I/O unless --cached is "
              "given.",
+             "Several FILEs are measured at the same time, each with queues of its own and as many "
+             "requests. With --qos they keep to limits, and share what there is by reservations "
+             "and weights: one --qos is a policy that all of them share; otherwise there is one "
+             "for each FILE, in their order. --qos-host is what all of them together may ask for; "
+             "when that is reached, what min= promises is served first, and the rest by weight=. "
+             "--qos-file has all that in one file.",
              "All modes but read destroy what FILE holds, and are refused without --destroy."},
         .examples = {
             {"vhdtool bench disk.vhdx", "4 KiB reads at random, 32 at a time."},
             {"vhdtool bench disk.vhdx --raw", "The same from the file itself: the yardstick."},
             {"vhdtool bench new.vhdx --mode alloc --depth 1 --flush-every 1 --destroy",
-             "Durable writes, each into a new block."}}};
+             "Durable writes, each into a new block."},
+            {"vhdtool bench a.vhdx b.vhdx --qos min=2000 --qos weight=300 --qos-host in-flight=8",
+             "Two disks share a device: 2,000 operations a second go to the first, a quarter of "
+             "the rest to it and three to the second."}}};
   }
 
   void declare(Arguments& arguments) override {
-    arguments.positional({.name = "FILE", .help = "The image."}, file_into(file_));
+    arguments.positional({.name = "FILE", .help = "The image, or several."}, files_into(files_));
     declare_load(arguments);
     declare_limits(arguments);
     arguments.option({.name = "--destroy",
@@ -75,28 +89,45 @@ class Bench : public Verb {
   ExitCode run(Console& console) override {
     if (json_) console.use_json();
     if (const auto problem = settle(); !problem.empty()) return console.usage("bench: " + problem);
-    openvhd::OpenReport report;
-    open_.report = &report;
     open_.access = options_.mode == BenchMode::read ? Access::read_only : Access::read_write;
-    if (raw_ && destroy_ && is_image())
-      return console.usage("bench: FILE is an image: --raw would write over its structures");
-    auto disk = openvhd::Disk::open(file_, open_);
-    if (!disk) return console.fail(failure_of(disk.error(), report, file_));
-    console.notes(report.notes);
-    return measure(console, *disk);
+    std::deque<Subject> subjects;
+    for (const auto& file : files_) {
+      if (raw_ && destroy_ && is_image(file))
+        return console.usage("bench: FILE is an image: --raw would write over its structures");
+      openvhd::OpenReport seen;
+      open_.report = &seen;
+      auto disk = openvhd::Disk::open(file, open_);
+      open_.report = nullptr;
+      if (!disk) return console.fail(failure_of(disk.error(), seen, file));
+      console.notes(seen.notes);
+      subjects.push_back(Subject{.file = file, .disk = *std::move(disk), .options = options_});
+    }
+    return measure(console, subjects);
   }
 
  private:
+  /// One FILE.
+  struct Subject {
+    std::string file;
+    openvhd::Disk disk;
+    BenchOptions options;
+    std::optional<BenchRange> range = {};
+    BenchSubject shown = {};
+  };
+
   void declare_load(Arguments& arguments);
   void declare_limits(Arguments& arguments);
   /// Takes over what was given. What is wrong with it, or empty.
   std::string settle();
-  bool is_image() const;
-  ExitCode measure(Console& console, openvhd::Disk& disk);
+  std::string settle_sizes();
+  std::string settle_qos();
+  bool is_image(const std::string& file) const;
+  ExitCode measure(Console& console, std::deque<Subject>& subjects);
+  void report(Console& console, const std::deque<Subject>& subjects, const BenchRun& run) const;
   openvhd::Result<BenchRange> find_range(openvhd::Disk& disk) const;
   bool belongs(const MapEntry& entry) const noexcept;
 
-  std::string file_;
+  std::vector<std::string> files_;
   openvhd::OpenOptions open_;
   BenchOptions options_;
   std::optional<Where> where_;
@@ -106,7 +137,10 @@ class Bench : public Verb {
   std::optional<std::uint64_t> flush_every_;
   std::optional<std::uint64_t> seconds_;
   std::optional<std::uint64_t> seed_;
-  std::string qos_;
+  std::vector<std::string> qos_;
+  std::string qos_host_;
+  std::string qos_file_;
+  std::optional<QosPlan> plan_;
   bool destroy_ = false;
   bool raw_ = false;
   bool json_ = false;
@@ -159,11 +193,23 @@ void Bench::declare_limits(Arguments& arguments) {
       number_into(options_.count));
   arguments.option({.name = "--qos",
                     .value = "LIMITS",
-                    .help = "What all queues together keep to: a list like iops=500,bps=10M of "
-                            "iops, bps, iops-burst, bps-burst, iops-once, bps-once (above the "
-                            "burst, from the start) and io-size (bytes that count as one "
-                            "operation, 8K without it)."},
-                   text_into(qos_));
+                    .help = "What the queues of all FILEs together keep to or, given once for "
+                            "each FILE, those of each: a list like iops=500,bps=10M of iops, bps, "
+                            "iops-burst, bps-burst, iops-once, bps-once (above the burst, from "
+                            "the start), io-size (bytes that count as one operation, 8K without "
+                            "it), min (operations a second that are served first) and weight (1 "
+                            "to 10000, 100 without it)."},
+                   texts_into(qos_));
+  arguments.option({.name = "--qos-host",
+                    .value = "LIMITS",
+                    .help = "What all FILEs together may ask for: a list of iops, bps, iops-burst, "
+                            "bps-burst and in-flight (requests under way at once)."},
+                   text_into(qos_host_));
+  arguments.option({.name = "--qos-file",
+                    .value = "PLAN",
+                    .help = "A JSON file of host, policies, and the disks under them, instead of "
+                            "--qos and --qos-host."},
+                   file_into(qos_file_));
   arguments.option(
       {.name = "--seed", .value = "N", .help = "Another number gives other places. 0 without it."},
       number_into(seed_));
@@ -183,34 +229,70 @@ std::string Bench::settle() {
   if (options_.durable && mode != BenchMode::write && mode != BenchMode::alloc)
     return "--durable is for writes";
   if (flush_every_ && mode == BenchMode::read) return "--flush-every is not for read";
+  if (flush_every_ == 0 || seconds_ == 0 || options_.count == 0)
+    return "--flush-every, --time and --count are 1 at least";
+  if (seconds_ && *seconds_ > 86400) return "--time is a day at most";
+  options_.flush_every = flush_every_.value_or(0);
+  options_.seed = seed_.value_or(0);
+  options_.seconds = seconds_.value_or(options_.count ? 0 : kDefaultSeconds);
+  if (auto problem = settle_sizes(); !problem.empty()) return problem;
+  return settle_qos();
+}
+
+std::string Bench::settle_sizes() {
+  if (files_.size() > kMostFiles) return "there are 64 FILEs at most";
   options_.block = block_.value_or(options_.block);
   const auto depth = depth_.value_or(options_.depth);
   const auto queues = queues_.value_or(options_.queues);
   if (depth < 1 || depth > 1024) return "--depth is 1 to 1024";
   if (queues < 1 || queues > 64) return "--queues is 1 to 64";
-  if (options_.block < 512 || options_.block > kMaxMemory / (depth * queues))
+  if (options_.block < 512 || options_.block > kMaxMemory / (depth * queues * files_.size()))
     return "--block is 512 bytes at least, and all requests under way 1 GiB at most";
   options_.depth = static_cast<std::uint32_t>(depth);
   options_.queues = static_cast<std::uint32_t>(queues);
-  if (flush_every_ == 0 || seconds_ == 0 || options_.count == 0)
-    return "--flush-every, --time and --count are 1 at least";
-  if (seconds_ && *seconds_ > 86400) return "--time is a day at most";
-  if (!qos_.empty()) {
-    auto parsed = parse_qos(qos_);
-    if (!parsed.problem.empty()) return "--qos: " + parsed.problem;
-    options_.qos = parsed.limits;
-  }
-  options_.flush_every = flush_every_.value_or(0);
-  options_.seed = seed_.value_or(0);
-  options_.seconds = seconds_.value_or(options_.count ? 0 : kDefaultSeconds);
   return {};
 }
 
-bool Bench::is_image() const {
+std::string Bench::settle_qos() {
+  if (!qos_file_.empty()) {
+    if (!qos_.empty() || !qos_host_.empty()) return "--qos-file goes without --qos and --qos-host";
+    std::string text(kMostPlanBytes + 1, '\0');
+    std::ifstream in{qos_file_, std::ios::binary};
+    in.read(text.data(), static_cast<std::streamsize>(text.size()));
+    if (in.bad() || in.gcount() == 0)
+      return fmt::format("--qos-file: {}: cannot be read, or is empty", printable(qos_file_));
+    text.resize(static_cast<std::size_t>(in.gcount()));
+    auto parsed = plan_for(parse_plan(text), files_);
+    if (!parsed.problem.empty())
+      return fmt::format("--qos-file: {}: {}", printable(qos_file_), parsed.problem);
+    plan_ = std::move(parsed.plan);
+    return {};
+  }
+  if (qos_.empty() && qos_host_.empty()) return {};
+  if (qos_.size() > 1 && qos_.size() != files_.size())
+    return "--qos is given once, or once for each FILE";
+  QosPlan& plan = plan_.emplace();
+  for (const auto& text : qos_) {
+    auto parsed = parse_qos(text);
+    if (!parsed.problem.empty()) return "--qos: " + parsed.problem;
+    plan.policies.push_back({.name = {}, .limits = parsed.limits});
+  }
+  if (!qos_host_.empty()) {
+    auto parsed = parse_qos_host(qos_host_);
+    if (!parsed.problem.empty()) return "--qos-host: " + parsed.problem;
+    plan.host = parsed.limits;
+  }
+  if (qos_.empty()) plan.policies.resize(files_.size());
+  for (std::size_t i = 0; i < files_.size(); ++i)
+    plan.disks.push_back({.file = files_[i], .policy = plan.policies.size() == 1 ? 0 : i});
+  return {};
+}
+
+bool Bench::is_image(const std::string& file) const {
   openvhd::OpenOptions look;
   look.access = Access::inspect;
   look.parents.open_parents = false;
-  return openvhd::Disk::open(file_, look).has_value();
+  return openvhd::Disk::open(file, look).has_value();
 }
 
 bool Bench::belongs(const MapEntry& entry) const noexcept {
@@ -262,28 +344,57 @@ openvhd::Result<BenchRange> Bench::find_range(openvhd::Disk& disk) const {
   return range;
 }
 
-ExitCode Bench::measure(Console& console, openvhd::Disk& disk) {
-  const auto fail = [&](const Error& error) {
-    return console.fail(failure_of(error, {.files = disk.files(), .notes = {}}, file_));
+ExitCode Bench::measure(Console& console, std::deque<Subject>& subjects) {
+  const auto fail = [&](const Error& error, const Subject& subject) {
+    return console.fail(
+        failure_of(error, {.files = subject.disk.files(), .notes = {}}, subject.file));
   };
-  const auto range = find_range(disk);
-  if (!range) return fail(range.error());
-  if (options_.mode == BenchMode::trim) options_.block = disk.geometry().block_size;
-  const BenchSubject subject{.file = file_,
-                             .format = disk.format(),
-                             .type = disk.type(),
-                             .virtual_size = disk.geometry().virtual_size,
-                             .range_bytes = range->units() * range->unit_bytes(),
-                             .direct = open_.direct};
-  const auto result = run_bench(disk, *range, options_);
-  if (!result) return fail(result.error());
-  if (const auto closed = disk.close(); !closed) return fail(closed.error());
-  if (json_) {
-    console.print_json(bench_json(subject, options_, *result));
-  } else {
-    console.print(bench_text(subject, options_, *result));
+  std::vector<BenchJob> jobs;
+  for (auto& subject : subjects) {
+    auto range = find_range(subject.disk);
+    if (!range) return fail(range.error(), subject);
+    subject.range = *std::move(range);
+    if (options_.mode == BenchMode::trim)
+      subject.options.block = subject.disk.geometry().block_size;
+    const auto& disk = subject.disk;
+    subject.shown = {.file = subject.file,
+                     .format = disk.format(),
+                     .type = disk.type(),
+                     .virtual_size = disk.geometry().virtual_size,
+                     .range_bytes = subject.range->units() * subject.range->unit_bytes(),
+                     .direct = open_.direct};
+    jobs.push_back({.disk = subject.disk, .range = *subject.range, .options = subject.options});
   }
+  std::optional<BenchFailure> failure;
+  const auto run = run_bench(jobs, plan_ ? &*plan_ : nullptr, failure);
+  if (failure) return fail(failure->error, subjects[failure->job]);
+  for (auto& subject : subjects) {
+    if (const auto closed = subject.disk.close(); !closed) return fail(closed.error(), subject);
+  }
+  report(console, subjects, run);
   return ExitCode::ok;
+}
+
+void Bench::report(Console& console, const std::deque<Subject>& subjects,
+                   const BenchRun& run) const {
+  Json disks = Json::array();
+  for (std::size_t i = 0; i < subjects.size(); ++i) {
+    const Subject& subject = subjects[i];
+    std::optional<BenchQos> qos;
+    if (plan_) qos.emplace(BenchQos{plan_->policies[plan_->disks[i].policy], plan_->disks[i]});
+    const auto* of_disk = qos ? &*qos : nullptr;
+    if (json_) {
+      disks.push_back(bench_json(subject.shown, subject.options, run.disks[i], of_disk));
+    } else {
+      console.print(bench_text(subject.shown, subject.options, run.disks[i], of_disk));
+    }
+  }
+  if (!json_) return;
+  if (subjects.size() == 1) {
+    console.print_json(disks.front());
+  } else {
+    console.print_json(bench_json(std::move(disks), plan_ ? &*plan_ : nullptr, run.host));
+  }
 }
 
 }  // namespace
