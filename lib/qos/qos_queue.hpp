@@ -58,7 +58,7 @@ class QosQueueState {
     return line_.cache.io_size;
   }
   /// A place among what the host has under way, where it counts that: one that became free here, if
-  /// there is one.
+  /// there is one. It is asked for before tokens are: a place that is not used goes back.
   bool has_slot() noexcept {
     if (!line_.cache.slots || queue_.under_way() < slots_) return true;
     if (!scheduler_.take_slot()) return false;
@@ -66,7 +66,7 @@ class QosQueueState {
     return true;
   }
   Status start_paid(IoRequest& request, Start start, const QosCost& cost) noexcept {
-    if (held_ == 0 && !scheduler_.contended() && line_.admit(cost) && has_slot()) [[likely]] {
+    if (held_ == 0 && !scheduler_.contended() && has_slot() && line_.admit(cost)) [[likely]] {
       return start_begun(request, start, cost);
     }
     return submit(request, start, cost);

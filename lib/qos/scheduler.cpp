@@ -191,7 +191,7 @@ void QosScheduler::grant(QosGroup& group, bool reserved, bool slot, std::uint64_
   }
   if (group.meter.is_due(now)) group.roll(now);
   if (line.asleep) {
-    line.asleep = false;
+    rouse(line);
     line.wake(line, 1);
   }
 }
@@ -236,25 +236,45 @@ void QosScheduler::dispatch_now() noexcept {
 }
 
 /// Of those that sleep, the one whose turn is next wakes when it may be: the others need not.
+/// Should that one's thread be busy, the one that has slept longest does.
 void QosScheduler::name_leader(std::uint64_t now) noexcept {
   const QosGroup* const group =
       shares_.empty() ? delayed_.top() : static_cast<const QosGroup*>(shares_.next());
-  if (group == nullptr) {
+  if (group == nullptr || first_asleep_ == nullptr) {
     leader_ = nullptr;
     return;
   }
   const std::uint64_t at = shares_.empty() ? group->ready_at : host_ready_at(now);
-  QosLine& line = next_line(*group);
-  if (!line.asleep || (leader_ == &line && leader_at_ == at)) return;
+  QosLine& next = next_line(*group);
+  QosLine& line = next.asleep ? next : *first_asleep_;
+  if (leader_ == &line && leader_at_ == at) return;
   leader_ = &line;
   leader_at_ = at;
   line.wake(line, at > now ? std::min(at - now, kLongestWaitNs) : 1);
 }
 
+void QosScheduler::fall_asleep(QosLine& line) noexcept {
+  if (line.asleep) return;
+  line.asleep = true;
+  line.sleeps_before = last_asleep_;
+  line.sleeps_after = nullptr;
+  (last_asleep_ == nullptr ? first_asleep_ : last_asleep_->sleeps_after) = &line;
+  last_asleep_ = &line;
+}
+
+void QosScheduler::rouse(QosLine& line) noexcept {
+  if (leader_ == &line) leader_ = nullptr;
+  if (!line.asleep) return;
+  line.asleep = false;
+  (line.sleeps_before == nullptr ? first_asleep_ : line.sleeps_before->sleeps_after) =
+      line.sleeps_after;
+  (line.sleeps_after == nullptr ? last_asleep_ : line.sleeps_after->sleeps_before) =
+      line.sleeps_before;
+}
+
 QosHeldList QosScheduler::collect(QosLine& line) noexcept {
   const std::scoped_lock lock{mutex_};
-  line.asleep = false;
-  if (leader_ == &line) leader_ = nullptr;
+  rouse(line);
   dispatch(look());
   return std::exchange(line.granted, {});
 }
@@ -262,6 +282,7 @@ QosHeldList QosScheduler::collect(QosLine& line) noexcept {
 QosHeldList QosScheduler::drain(QosLine& line) noexcept {
   const std::scoped_lock lock{mutex_};
   const std::uint64_t now = look();
+  rouse(line);
   if (!line.waiting.empty()) {
     while (!line.waiting.empty()) {
       QosHeld& held = *line.waiting.pop();
@@ -279,10 +300,10 @@ QosHeldList QosScheduler::drain(QosLine& line) noexcept {
 void QosScheduler::sleep(QosLine& line) noexcept {
   const std::scoped_lock lock{mutex_};
   if (!line.granted.empty()) return line.wake(line, 1);
-  line.asleep = true;
-  if (leader_ == &line) leader_ = nullptr;
-  line.wake(line, kLongestWaitNs);
+  rouse(line);  // its timer is to be set anew
+  fall_asleep(line);
   dispatch(look());
+  if (line.asleep && leader_ != &line) line.wake(line, kLongestWaitNs);
 }
 
 }  // namespace openvhd::detail

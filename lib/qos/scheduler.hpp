@@ -88,6 +88,8 @@ class QosScheduler {
   void dispatch(std::uint64_t now) noexcept;
   void dispatch_now() noexcept;
   void name_leader(std::uint64_t now) noexcept;
+  void fall_asleep(QosLine& line) noexcept;
+  void rouse(QosLine& line) noexcept;
   static QosLine& next_line(const QosGroup& group) noexcept;
   std::uint64_t last_known(std::uint64_t now) const noexcept;
 
@@ -108,7 +110,9 @@ class QosScheduler {
   Heap<QosGroup, &QosGroup::ready_at, &QosGroup::delayed_place> delayed_;
   std::uint64_t last_grant_ns_ = 0;  // while somebody waits for the host
   std::uint64_t last_share_ns_ = 0;  // likewise, not by reservation
-  const QosLine* leader_ = nullptr;  // sleeps, and wakes for all; never looked into
+  QosLine* first_asleep_ = nullptr;
+  QosLine* last_asleep_ = nullptr;
+  const QosLine* leader_ = nullptr;  // of those: it wakes for all
   std::uint64_t leader_at_ = 0;
 };
 

@@ -101,7 +101,7 @@ void QosScheduler::add(QosLine& line) {
 
 void QosScheduler::remove(QosLine& line) noexcept {
   const std::scoped_lock lock{mutex_};
-  if (leader_ == &line) leader_ = nullptr;
+  rouse(line);
   settle(line, look());
   erase(line.flow->lines, &line);
   line.flow->past += line.totals();

@@ -101,6 +101,8 @@ struct QosLine : Share {
   QosHeldList waiting;
   QosHeldList granted;  ///< May begin, are paid for, and are to be fetched by the queue's thread.
   bool asleep = false;  ///< Somebody has to wake it when something is granted.
+  QosLine* sleeps_before = nullptr;  ///< Of those that sleep, the one that does so longer.
+  QosLine* sleeps_after = nullptr;
   void (*wake)(QosLine&, std::uint64_t in_ns) noexcept = nullptr;  ///< After so long, once.
 
   /// The queue's thread: begins without asking, if it can.

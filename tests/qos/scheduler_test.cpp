@@ -216,6 +216,20 @@ TEST(QosProgress, WhoDoesNotPollStopsNobody) {
   EXPECT_GE(other.served, 100U);
 }
 
+TEST(QosProgress, WhoIsBusyIsNotWaitedFor) {
+  Simulation simulation{{.iops = 1000, .iops_burst = 1}};
+  const auto policy = simulation.policy({}, QosSharing::dedicated);
+  Client& busy = simulation.client(policy, 1);
+  const auto& other = simulation.client(policy);
+  simulation.run(kSecond);
+  busy.polls = false;  // awake, with requests in its line
+  const auto fetched = simulation.scheduler->collect(busy);
+  busy.held -= fetched.size();
+  const auto before = other.served;
+  simulation.run(10 * kSecond);
+  EXPECT_NEAR(double(other.served - before), 10'000, 100);
+}
+
 TEST(QosProgress, OneWakesForAll) {
   Simulation simulation{{}};
   const auto policy = simulation.policy({.iops = 1000, .iops_burst = 1});

@@ -160,10 +160,14 @@ class Simulation {
       QosHeld& request = *client.idle.back();
       client.idle.pop_back();
       request.slot = false;
-      if (client.held == 0 && !scheduler->contended() && client.admit(request.cost) &&
-          (!client.cache.slots || (request.slot = scheduler->take_slot()))) {
-        begin(client, request);
-        continue;
+      if (client.held == 0 && !scheduler->contended()) {
+        const bool counted = client.cache.slots;
+        request.slot = counted && scheduler->take_slot();
+        if (request.slot == counted && client.admit(request.cost)) {
+          begin(client, request);
+          continue;
+        }
+        if (request.slot) scheduler->give_back_slots(1);
       }
       if (scheduler->submit(client, request)) {
         begin(client, request);
