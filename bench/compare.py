@@ -12,7 +12,7 @@ import shutil
 import signal
 import sys
 
-from suites import convert, doors, merge, queue
+from suites import convert, doors, merge, qos, queue
 from suites.common import first_line
 
 SUITES = {
@@ -20,6 +20,7 @@ SUITES = {
     "convert": (convert.PARTS, convert.Convert),
     "doors": (doors.PARTS, doors.Doors),
     "merge": (merge.PARTS, merge.Merge),
+    "qos": (qos.PARTS, qos.Qos),
 }
 
 
