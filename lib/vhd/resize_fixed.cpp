@@ -89,10 +89,11 @@ Result<ResizePlan> plan_fixed_resize(File& file, const ParsedImage& image,
   }
   const Footer fresh = footer_for_size(image.footer, virtual_bytes);
   if (virtual_bytes > is.footer) {
-    // Between, as after a crash in here, may be a sector that was a footer.
-    const bool apart = virtual_bytes < is.footer + kFooterBytes;
-    if (apart) {
-      return Error{.code = Errc::invalid, .what = "VHD: size is no multiple of 512 (V01)"};
+    // The old footer, at no multiple of 512, must be whole until the new one is.
+    if (virtual_bytes < is.footer + kFooterBytes) {
+      return Error{.code = Errc::invalid,
+                   .where = image.footer_at,
+                   .what = "size: less than a sector beyond the footer, which is unaligned (V01)"};
     }
     grow_file(is, virtual_bytes, image.footer, fresh, out.steps);
   } else if (virtual_bytes == is.footer) {

@@ -278,6 +278,17 @@ class Planner {
   std::uint64_t most_entry_ = 0;
 };
 
+Status check_size(std::uint64_t virtual_bytes, std::uint32_t sector_bytes) {
+  const char* what = nullptr;
+  if (virtual_bytes == 0) what = "size: 0 (2.6.2.2, X10)";
+  if (virtual_bytes > kMaxVirtualBytes)
+    what = "size: over 64 TiB, the most that a VHDX holds (2.6.2.2, X10)";
+  if (!is_multiple(virtual_bytes, sector_bytes))
+    what = "size: no multiple of the logical sector size (2.6.2.2, X10)";
+  if (what == nullptr) return Ok{};
+  return Error{.code = Errc::invalid, .what = what};
+}
+
 }  // namespace
 
 Result<ResizePlan> plan_resize(File& file, std::uint64_t virtual_bytes, Host& host) {
@@ -289,11 +300,7 @@ Result<ResizePlan> plan_resize(File& file, std::uint64_t virtual_bytes, Host& ho
                  .where = kHeaderAt[head.current],
                  .what = "header: the log must be replayed before writing (2.3.3)"};
   }
-  if (virtual_bytes == 0 || virtual_bytes > kMaxVirtualBytes ||
-      !is_multiple(virtual_bytes, image.geometry.logical_sector_size)) {
-    return Error{.code = Errc::invalid,
-                 .what = "size: 0, over 64 TiB or no multiple of the sector size (2.6.2.2, X10)"};
-  }
+  OVHD_CHECK(check_size(virtual_bytes, image.geometry.logical_sector_size));
   if (virtual_bytes == image.geometry.virtual_size) {
     return ResizePlan{.file_bytes = image.file_bytes, .file_bytes_after = image.file_bytes};
   }

@@ -73,9 +73,11 @@ class Edited(corpus_test.Case):
 
     def too_large(self, before, length):
         """A VHD grows to 2040 GiB and not further: the size is refused, nothing changes."""
-        run = self.tool_run("resize", self.image, "+%d" % (5 * MIB))
+        size = before["size"] + 5 * MIB
+        run = self.tool_run("resize", self.image, str(size))
         problems = ["too large: %s" % problem for problem in self.judged(before)]
-        if run.code != INVALID or "over 2040 GiB" not in run.err:
+        named = "over 2040 GiB" in run.err and "{:,} bytes".format(size) in run.err
+        if run.code != INVALID or not named:
             problems.append("too large: exit code %d: %s" % (run.code, run.err.strip()))
         if self.read(length) != before["digest"]:
             problems.append("too large: the contents changed")
@@ -92,7 +94,7 @@ class Edited(corpus_test.Case):
         size = layer["virtual_size"]
         length = min(size, MOST_FILE)
         before = self.states()
-        before["digest"] = self.read(length)
+        before["digest"], before["size"] = self.read(length), size
         problems = []
         if layer["format"] == "vhd" and size + 5 * MIB > MOST_VHD:
             problems += self.too_large(before, length)

@@ -97,6 +97,24 @@ class Resize(Case):
         self.run_tool("resize", self.path("gone.vhdx"), "+1M", code=NOT_FOUND)
         self.assertEqual(bytes_of(path), before)
 
+    def test_each_rule_names_the_size_that_breaks_it(self):
+        for ending, words, rules in (
+                ("vhd", ("2041G", "+2040G", "1000", "+1000"),
+                 ("over 2040 GiB", "over 2040 GiB", "no multiple of 512", "no multiple of 512")),
+                ("vhdx", ("65T", "+64T", "1000", "+1000"),
+                 ("over 64 TiB", "over 64 TiB", "no multiple of the logical",
+                  "no multiple of the logical"))):
+            path = self.create(f"a.{ending}", 8 * MIB)
+            before = bytes_of(path)
+            asked = {"2041G": 2041 * GIB, "+2040G": 2040 * GIB + 8 * MIB, "65T": 65 << 40,
+                     "+64T": (64 << 40) + 8 * MIB, "1000": 1000, "+1000": 8 * MIB + 1000}
+            for word, rule in zip(words, rules):
+                with self.subTest(ending=ending, word=word):
+                    outcome = self.run_tool("resize", path, word, "--force", code=USAGE)
+                    self.assertIn(f"{asked[word]:,} bytes", outcome.err)
+                    self.assertIn(rule, outcome.err)
+            self.assertEqual(bytes_of(path), before)
+
     def test_data_is_kept_and_not_cut(self):
         path = self.create("a.vhdx", 64 * MIB)
         self.io(path, "write -P 7 10M 1M", "write -P 9 40M 4096")

@@ -20,7 +20,9 @@ Failure failure_of(const openvhd::Error& error, const openvhd::OpenReport& repor
 }
 
 std::string failure_text(const Failure& failure) {
-  return openvhd::describe(failure.error, printable(failure.file));
+  std::string about = printable(failure.file);
+  if (!failure.asked.empty()) about += ": " + failure.asked;
+  return openvhd::describe(failure.error, about);
 }
 
 Json failure_json(const Failure& failure) {

@@ -18,13 +18,15 @@ struct Failure {
   openvhd::Error error = {};
   std::string file = {};
   std::vector<std::string> notes = {};  ///< What an open saw before it failed.
+  std::string asked = {};               ///< What was asked of it, where the error does not say.
 };
 
 /// The file is `report.files[error.layer]`, and `fallback` where that is not known.
 Failure failure_of(const openvhd::Error& error, const openvhd::OpenReport& report,
                    const std::string& fallback);
 
-/// "FILE: 0x30000: structure and rule": one line, also when names hold newlines.
+/// "FILE: 0x30000: structure and rule", or "FILE: what was asked: rule": one line, also when names
+/// hold newlines.
 std::string failure_text(const Failure& failure);
 Json failure_json(const Failure& failure);
 

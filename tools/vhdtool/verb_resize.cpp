@@ -89,7 +89,7 @@ class Resize : public Verb {
       options_.progress = &bar;
       return openvhd::resize(file_, options_);
     }();
-    if (!result) return console.fail(failure_of(result.error(), report_, file_));
+    if (!result) return console.fail(failure(result.error()));
     if (json_) {
       console.print_json(resize_json(*result));
     } else {
@@ -119,6 +119,13 @@ class Resize : public Verb {
     if (wanted_.bytes > std::numeric_limits<std::uint64_t>::max() - now) return ExitCode::usage;
     options_.size = now + wanted_.bytes;
     return std::nullopt;
+  }
+
+  /// Also a change, or a size in other units, comes to bytes that a rule refuses.
+  Failure failure(const openvhd::Error& error) const {
+    Failure out = failure_of(error, report_, file_);
+    if (!options_.minimum) out.asked = "to " + exact_size(options_.size);
+    return out;
   }
 
   std::string file_;
