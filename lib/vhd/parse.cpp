@@ -239,23 +239,44 @@ std::vector<FileRange> ParsedImage::kept_ranges() const {
   return out;
 }
 
+namespace {
+
+/// One past the last byte that the host does not know to be zero, or a little more. A file that
+/// was about to grow when power was lost may be much longer than what is in it.
+Result<std::uint64_t> end_of_data(File& file, std::uint64_t file_size) {
+  constexpr std::uint64_t kStep = 4096;
+  std::uint64_t low = 0;  // in steps: there is data behind it, or it is 0
+  std::uint64_t high = div_ceil(file_size, kStep);
+  while (low + 1 < high) {
+    const std::uint64_t middle = low + (high - low) / 2;
+    OVHD_TRY(const FileRange run, file.next_data({middle * kStep}, {file_size}));
+    (run.length != 0 ? low : high) = middle;
+  }
+  return std::min(high * kStep, file_size);
+}
+
+}  // namespace
+
 Result<std::optional<FooterSighting>> search_fixed_footer(File& file, std::uint64_t file_size) {
+  OVHD_TRY(const std::uint64_t end, end_of_data(file, file_size));
   const std::uint64_t first =
-      align_up(file_size > kSearchBytes ? file_size - kSearchBytes : kSectorBytes, kSectorBytes);
+      align_up(end > kSearchBytes ? end - kSearchBytes : kSectorBytes, kSectorBytes);
+  // The last one: a guest may have put another into its data.
+  std::optional<FooterSighting> found;
   std::vector<std::byte> buffer(64 * kKiB);
-  for (std::uint64_t at = first; at < file_size; at += buffer.size()) {
+  for (std::uint64_t at = first; at < end; at += buffer.size()) {
     OVHD_TRY(const std::size_t got, file.read_some({at}, buffer));
     for (std::size_t i = 0; i + kFooterBytes <= got; i += kSectorBytes) {
       if (std::memcmp(buffer.data() + i, kFooterCookie.data(), kFooterCookie.size()) != 0) continue;
       OVHD_TRY(const auto seen, sight_footer(file, {at + i}, kFooterBytes));
       if (seen.valid() && seen.footer.disk_type == kTypeFixed &&
           seen.footer.current_size == at + i) {
-        return std::optional{seen};
+        found = seen;
       }
     }
     if (got < buffer.size()) break;
   }
-  return std::optional<FooterSighting>{};
+  return found;
 }
 
 Result<FooterSighting> sight_footer(File& file, FileOffset at, std::size_t length) {

@@ -76,7 +76,8 @@ struct ParsedImage {
 Result<FooterSighting> sight_footer(File& file, FileOffset at, std::size_t length);
 
 /// A fixed disk's footer that does not end the file but stands where its own size says: in the
-/// last 4 MiB, as where a volume holds the image (FORMAT 94).
+/// 4 MiB before the last that is data by the host's word, as where a volume holds the image (FORMAT
+/// 94), or where power was lost while the file was made longer.
 Result<std::optional<FooterSighting>> search_fixed_footer(File& file, std::uint64_t file_size);
 
 /// Fills `out` as far as it gets. Errors: io, corrupt, unsupported; `what` names the invariant.

@@ -214,9 +214,9 @@ std::string crash_everywhere(EditDisk& disk, const std::function<Status(File&)>&
   const auto medium = std::make_shared<SimDisk>(*disk.leaf());
   SimFile file{medium};
   if (const Status done = change(file); !done) return describe(done.error(), "change");
-  for (const std::uint64_t tick : crash_ticks(*medium)) {
+  for (const auto& [tick, in_flight] : crash_cuts(*medium, 0)) {
     for (const std::uint64_t unit : {std::uint64_t{4096}, std::uint64_t{512}}) {
-      const CrashPoint point{*medium, tick, {.unit = unit}};
+      const CrashPoint point{*medium, tick, {.unit = unit, .in_flight = in_flight}};
       for (const auto& keep : choose_survivors(point.optional_atoms(), budget, tick)) {
         if (auto wrong = judge(disk, point.state(keep), allowed); !wrong.empty()) {
           return "cut before command " + std::to_string(tick) + ": " + wrong;
