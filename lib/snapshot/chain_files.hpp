@@ -27,6 +27,9 @@ struct Workshop {
   bool reflink = true;
   Progress* progress = nullptr;  // borrowed; may be null
   OpenReport* report = nullptr;  // borrowed; may be null
+  /// Bytes that a merge moves between two durable notes of how far it is.
+  std::uint64_t milestone_bytes = kMilestoneBytes;
+  static constexpr std::uint64_t kMilestoneBytes = std::uint64_t{4} << 30;
 
   /// From here on errors are about this file.
   void blame(const std::string& path) const {

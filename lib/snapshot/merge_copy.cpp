@@ -13,8 +13,7 @@
 namespace openvhd::snapshot {
 namespace {
 
-constexpr std::uint64_t kMostAtOnce = kGiB;          // of one look at a map
-constexpr std::uint64_t kMilestoneBytes = 4 * kGiB;  // moved between two durable notes
+constexpr std::uint64_t kMostAtOnce = kGiB;  // of one look at a map
 
 /// Passes progress on, and never backwards.
 class Forward final : public Progress {
@@ -92,7 +91,7 @@ Status Mover::move(const std::vector<DiskRange>& rest, const Milestone& mileston
   const auto moved_so_far = [&] { return copier.copied_bytes() + copier.cleared_bytes(); };
   // The next piece that the source holds; none at the end, and where a note is due.
   const auto next = [&]() -> Result<RangeCopier::Piece> {
-    while (range < rest.size() && moved_so_far() - noted < kMilestoneBytes) {
+    while (range < rest.size() && moved_so_far() - noted < shop_.milestone_bytes) {
       const std::uint64_t end = rest[range].at.value + rest[range].length;
       if (at >= end) {
         ++range;

@@ -19,7 +19,8 @@ using snapshot::CheckpointRun;
 /// A disk with checkpoints in a simulated directory, and what all of its states read as.
 class Timeline {
  public:
-  explicit Timeline(Format format) : chain_{small_shape(format)} {
+  explicit Timeline(Format format, std::uint32_t sector = 512)
+      : chain_{small_shape(format, sector)} {
     disk_ = chain_.name("disk");
     chain_.create(disk_);
     write(0, 6000, 1);
@@ -76,8 +77,8 @@ class Timeline {
 };
 
 /// one <- two <- (three <- now, side): three forks.
-Timeline timeline(Format format) {
-  Timeline out{format};
+Timeline timeline(Format format, std::uint32_t sector = 512) {
+  Timeline out{format, sector};
   out.keep("one");
   out.write(40960, 5000, 2);
   out.keep("two");
@@ -97,11 +98,12 @@ struct Change {
   std::function<Result<CheckpointTree>(CheckpointRun&)> step;
   const char* becomes;    // the state that the disk then has; empty: that of now
   const char* gone = "";  // the checkpoint that it gives up
+  std::uint32_t sector = 512;
 };
 
 class CheckpointCrash : public testing::TestWithParam<Change> {
  protected:
-  CheckpointCrash() : start_{timeline(GetParam().format)}, now_{start_.now()} {}
+  CheckpointCrash() : start_{timeline(GetParam().format, GetParam().sector)}, now_{start_.now()} {}
 
   const Contents& after() const {
     const std::string becomes = GetParam().becomes;
@@ -208,14 +210,15 @@ std::vector<Change> changes() {
   std::vector<Change> out;
   for (const Format format : {Format::vhdx, Format::vhd}) {
     const bool vhdx = format == Format::vhdx;
+    const std::uint32_t sector = vhdx ? 4096 : 512;
     out.push_back({vhdx ? "VhdxCreate" : "VhdCreate", format,
                    [](CheckpointRun& run) { return run.create("four"); }, ""});
-    out.push_back({vhdx ? "VhdxApply" : "VhdApply", format,
-                   [](CheckpointRun& run) { return run.apply("one", false); }, "one"});
+    out.push_back({vhdx ? "Vhdx4KnApply" : "VhdApply", format,
+                   [](CheckpointRun& run) { return run.apply("one", false); }, "one", "", sector});
     out.push_back({vhdx ? "VhdxApplyDiscard" : "VhdApplyDiscard", format,
                    [](CheckpointRun& run) { return run.apply("side", true); }, "side"});
-    out.push_back({vhdx ? "VhdxDeleteFirst" : "VhdDeleteFirst", format,
-                   [](CheckpointRun& run) { return run.remove("one"); }, "", "one"});
+    out.push_back({vhdx ? "Vhdx4KnDeleteFirst" : "VhdDeleteFirst", format,
+                   [](CheckpointRun& run) { return run.remove("one"); }, "", "one", sector});
     out.push_back({vhdx ? "VhdxDeleteFork" : "VhdDeleteFork", format,
                    [](CheckpointRun& run) { return run.remove("two"); }, "", "two"});
     out.push_back({vhdx ? "VhdxDeleteLeaf" : "VhdDeleteLeaf", format,

@@ -18,8 +18,8 @@ using snapshot::PullTask;
 
 /// base <- a <- b <- leaf, each with data, zeros and partly written blocks of its own; `other` is
 /// over the leaf.
-SimChain four_levels(Format format, DiskType base_type = DiskType::dynamic) {
-  SimChain chain{small_shape(format)};
+SimChain four_levels(const Shape& shape, DiskType base_type = DiskType::dynamic) {
+  SimChain chain{shape};
   const std::uint64_t block = chain.shape().block;
   const std::string base = chain.name("base"), a = chain.name("a"), b = chain.name("b"),
                     leaf = chain.name("leaf"), other = chain.name("other");
@@ -48,11 +48,19 @@ struct Case {
   unsigned levels;  // merged at once
   bool keep = false;
   DiskType base = DiskType::dynamic;
+  std::uint32_t sector = 512;
+  bool in_steps = false;  // a note after each block
 };
+
+Shape shape_of(const Case& c) {
+  Shape out = small_shape(c.format, c.sector);
+  if (c.in_steps) out.milestone = out.block;
+  return out;
+}
 
 class MergeCrash : public testing::TestWithParam<Case> {
  protected:
-  MergeCrash() : chain_{four_levels(GetParam().format, GetParam().base)} {
+  MergeCrash() : chain_{four_levels(shape_of(GetParam()), GetParam().base)} {
     const std::vector<std::string> names{chain_.name("leaf"), chain_.name("b"), chain_.name("a"),
                                          chain_.name("base")};
     const Case& c = GetParam();
@@ -143,6 +151,46 @@ TEST_P(MergeCrash, EveryCutLeavesWhatCanBeReadAndFinished) {
       if (HasFatalFailure()) return;
     }
   }
+}
+
+// A merge that is far along is not begun again, unless somebody wrote to the child.
+TEST(VhdxMerge, AResumedMergeGoesOnFromItsLastNote) {
+  Shape shape = small_shape(Format::vhdx);
+  shape.milestone = shape.block;
+  SimChain chain = four_levels(shape);
+  const std::vector<std::string> paths{chain.name("leaf"), chain.name("b"), chain.name("a"),
+                                       chain.name("base")};
+  ASSERT_TRUE(chain.store().remove(chain.name("other")));
+  const Contents before = *chain.read(paths.front());
+  chain = SimChain{shape, chain.store().copy()};
+  const auto whole = run_merge(chain.shop(), {.format = Format::vhdx, .paths = paths});
+  ASSERT_TRUE(whole) << whole.error().what;
+  unsigned noted = 0;
+  std::uint64_t furthest = 0;
+  for (const std::uint64_t tick : chain.store().cuts()) {
+    SCOPED_TRACE("cut before tick " + std::to_string(tick));
+    const auto store = chain.store().after_cut(tick, SimStore::Survivors::none, tick);
+    const auto record = snapshot::read_record(*store, paths.back());
+    if (!record || record->stage != snapshot::MergeRecord::Stage::copy || record->done == 0) {
+      continue;
+    }
+    ++noted;
+    furthest = std::max(furthest, record->done);
+    SimChain found{shape, store->copy()};
+    const auto done = snapshot::finish_merge(found.shop(), Format::vhdx, paths.back(), {});
+    ASSERT_TRUE(done) << done.error().what;
+    EXPECT_LT(done->copied_bytes, whole->copied_bytes);
+    ASSERT_TRUE(*found.read(paths.back()) == before);
+    SimChain written{shape, store->copy()};
+    written.write(paths.front(), 512, pattern(1024, tick));
+    const Contents after = *written.read(paths.front());
+    const auto again = snapshot::finish_merge(written.shop(), Format::vhdx, paths.back(), {});
+    ASSERT_TRUE(again) << again.error().what;
+    EXPECT_GE(again->copied_bytes, whole->copied_bytes);
+    ASSERT_TRUE(*written.read(paths.back()) == after);
+  }
+  EXPECT_GT(noted, 2u);
+  EXPECT_GE(furthest, 2 * shape.block);
 }
 
 // The second half of what the cuts leave is cut again.
@@ -256,10 +304,13 @@ TEST_P(MergeCrash, AFullDiskStopsItAndRoomLetsItGoOn) {
 INSTANTIATE_TEST_SUITE_P(
     Chains, MergeCrash,
     testing::Values(Case{"VhdxOne", Format::vhdx, 0, 1}, Case{"VhdxMiddle", Format::vhdx, 1, 1},
-                    Case{"VhdxAll", Format::vhdx, 0, 3}, Case{"VhdxKeep", Format::vhdx, 0, 2, true},
+                    Case{"Vhdx4KnAllInSteps", Format::vhdx, 0, 3, false, DiskType::dynamic, 4096,
+                         true},
+                    Case{"VhdxKeep", Format::vhdx, 0, 2, true},
                     Case{"VhdxIntoFixed", Format::vhdx, 2, 1, false, DiskType::fixed},
                     Case{"VhdOne", Format::vhd, 0, 1}, Case{"VhdMiddle", Format::vhd, 1, 1},
-                    Case{"VhdAll", Format::vhd, 0, 3}, Case{"VhdKeep", Format::vhd, 0, 2, true},
+                    Case{"VhdAllInSteps", Format::vhd, 0, 3, false, DiskType::dynamic, 512, true},
+                    Case{"VhdKeep", Format::vhd, 0, 2, true},
                     Case{"VhdIntoFixed", Format::vhd, 2, 1, false, DiskType::fixed}),
     [](const auto& one) { return one.param.name; });
 
@@ -304,11 +355,12 @@ struct PullCase {
   const char* name;
   Format format;
   unsigned levels;  // that stay above: 0 pulls everything
+  std::uint32_t sector = 512;
 };
 
 class PullCrash : public testing::TestWithParam<PullCase> {
  protected:
-  PullCrash() : chain_{four_levels(GetParam().format)} {
+  PullCrash() : chain_{four_levels(small_shape(GetParam().format, GetParam().sector))} {
     const std::vector<std::string> names{chain_.name("leaf"), chain_.name("b"), chain_.name("a"),
                                          chain_.name("base")};
     task_ = {.format = GetParam().format, .paths = names, .detach = GetParam().levels == 0};
@@ -401,7 +453,7 @@ TEST_P(PullCrash, AnyCommandMayFail) {
 
 INSTANTIATE_TEST_SUITE_P(Chains, PullCrash,
                          testing::Values(PullCase{"VhdxEverything", Format::vhdx, 0},
-                                         PullCase{"VhdxOverBase", Format::vhdx, 1},
+                                         PullCase{"Vhdx4KnOverBase", Format::vhdx, 1, 4096},
                                          PullCase{"VhdxOverA", Format::vhdx, 2},
                                          PullCase{"VhdEverything", Format::vhd, 0},
                                          PullCase{"VhdOverBase", Format::vhd, 1},

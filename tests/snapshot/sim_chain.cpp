@@ -15,13 +15,17 @@ std::string what(const Status& status) { return status ? "" : status.error().wha
 
 }  // namespace
 
-Shape small_shape(Format format) {
-  if (format == Format::vhdx) return {format, 4 << 20, 1 << 20};
+Shape small_shape(Format format, std::uint32_t sector) {
+  if (format == Format::vhdx) return {format, 4 << 20, 1 << 20, sector};
   return {format, 256 << 10, 32 << 10};
 }
 
 snapshot::Workshop SimChain::shop() {
-  return {.store = *store_, .host = host_, .driver = DriverKind::blocking, .depth = 2};
+  return {.store = *store_,
+          .host = host_,
+          .driver = DriverKind::blocking,
+          .depth = 2,
+          .milestone_bytes = shape_.milestone};
 }
 
 std::string SimChain::name(const std::string& stem) const {
@@ -31,7 +35,8 @@ std::string SimChain::name(const std::string& stem) const {
 void SimChain::create(const std::string& name, DiskType type) {
   const Geometry geometry{
       .virtual_size = shape_.size,
-      .physical_sector_size = 512,
+      .logical_sector_size = shape_.sector,
+      .physical_sector_size = shape_.sector,
       .block_size = type == DiskType::fixed && shape_.format == Format::vhd ? 0 : shape_.block};
   const Status made = store_->create(name, [&](File& file) {
     return shape_.format == Format::vhdx

@@ -19,8 +19,11 @@ struct Shape {
   Format format{};
   std::uint64_t size = 0;
   std::uint64_t block = 0;
+  std::uint32_t sector = 512;  ///< Logical: 4096 with VHDX alone.
+  /// Bytes that a merge moves between two notes.
+  std::uint64_t milestone = snapshot::Workshop::kMilestoneBytes;
 };
-Shape small_shape(Format format);
+Shape small_shape(Format format, std::uint32_t sector = 512);
 
 class SimChain {
  public:
