@@ -1,14 +1,12 @@
 #include <algorithm>
-#include <array>
 #include <openvhd/rebase.hpp>
 #include <utility>
 
-#include "base/checked.hpp"
 #include "base/try.hpp"
-#include "image/convert/buffers.hpp"
 #include "image/open.hpp"
 #include "snapshot/catalogue.hpp"
 #include "snapshot/merge_record.hpp"
+#include "snapshot/rebase_run.hpp"
 #include "snapshot/resolve.hpp"
 
 namespace openvhd {
@@ -18,9 +16,6 @@ using detail::DiskState;
 using snapshot::HeldFile;
 using snapshot::ImageFacts;
 using snapshot::Workshop;
-
-constexpr std::uint64_t kStepBytes = 1 * kMiB;   // read from both chains at once
-constexpr std::uint64_t kMostAtOnce = 1 * kGiB;  // of one look at a map
 
 Error invalid(const char* what) noexcept { return {.code = Errc::invalid, .what = what}; }
 
@@ -70,133 +65,11 @@ Result<std::optional<ParentLink>> link_of(const std::string& path) {
   return std::optional{*link};
 }
 
-/// Copies into a child what its old chain and the new one hold differently.
-class Rebaser {
- public:
-  Rebaser(const RebaseOptions& options, DiskState& old_disk, DiskState& new_disk)
-      : options_{options}, old_{old_disk}, new_{new_disk} {}
-
-  Status run(RebaseResult& result);
-
- private:
-  Status compare(std::uint64_t at, std::uint64_t length);
-  Status compare_data(std::uint64_t at, std::uint64_t length);
-  Result<MapEntry> new_entry(std::uint64_t at, std::uint64_t length);
-  Status read_new(std::uint64_t at, std::span<std::byte> into);
-
-  const RebaseOptions& options_;
-  DiskState& old_;
-  DiskState& new_;
-  AlignedBuffer memory_{2 * kStepBytes};
-  RebaseResult counts_;
-};
-
-// The new parent may end before the child: there are zeros behind it.
-Result<MapEntry> Rebaser::new_entry(std::uint64_t at, std::uint64_t length) {
-  const std::uint64_t end = new_.geometry().virtual_size;
-  if (at >= end) {
-    return MapEntry{.at = {at}, .length = length, .kind = MapEntry::Kind::hole};
-  }
-  return new_.map({at}, std::min(length, end - at));
-}
-
-Status Rebaser::read_new(std::uint64_t at, std::span<std::byte> into) {
-  const std::uint64_t end = new_.geometry().virtual_size;
-  const auto inside =
-      static_cast<std::size_t>(at >= end ? 0 : std::min<std::uint64_t>(into.size(), end - at));
-  std::ranges::fill(into.subspan(inside), std::byte{0});
-  if (inside == 0) return Ok{};
-  return new_.read({at}, into.first(inside));
-}
-
-Status Rebaser::compare_data(std::uint64_t at, std::uint64_t length) {
-  const std::uint64_t sector = old_.geometry().logical_sector_size;
-  for (std::uint64_t done = 0; done < length;) {
-    const auto step = static_cast<std::size_t>(std::min(kStepBytes, length - done));
-    const auto before = memory_.span().first(step);
-    const auto after = memory_.span().subspan(kStepBytes, step);
-    OVHD_CHECK(old_.read({at + done}, before));
-    OVHD_CHECK(read_new(at + done, after));
-    counts_.compared_bytes += step;
-    for (std::size_t i = 0; i < step;) {
-      // A run of sectors that differ is one write.
-      const auto differs = [&](std::size_t from) {
-        return from < step &&
-               !std::ranges::equal(before.subspan(from, sector), after.subspan(from, sector));
-      };
-      std::size_t end = i;
-      while (differs(end)) end += sector;
-      if (end == i) {
-        i += sector;
-        continue;
-      }
-      OVHD_CHECK(old_.write({at + done + i}, before.subspan(i, end - i)));
-      counts_.copied_bytes += end - i;
-      i = end;
-    }
-    done += step;
-  }
-  return Ok{};
-}
-
-// [at, at + length) is not in the child, and one answer of the old chain.
-Status Rebaser::compare(std::uint64_t at, std::uint64_t length) {
-  while (length != 0) {
-    OVHD_TRY(const MapEntry before, old_.map({at}, length));
-    OVHD_TRY(const MapEntry after, new_entry(at, before.length));
-    const std::uint64_t step = std::min(before.length, after.length);
-    const bool data = before.kind == MapEntry::Kind::data;
-    const bool same = !data && after.kind != MapEntry::Kind::data;
-    // One place in one file, which both chains have in them.
-    const bool shared =
-        data && after.kind == MapEntry::Kind::data && before.host_offset == after.host_offset &&
-        old_.files()[before.layer]->identity() == new_.files()[after.layer]->identity();
-    if (!same && !shared) OVHD_CHECK(compare_data(at, step));
-    at += step;
-    length -= step;
-  }
-  return Ok{};
-}
-
-Status Rebaser::run(RebaseResult& result) {
-  if (memory_.span().empty()) {
-    return Error{.code = Errc::io, .sys_errno = 12, .what = "buffers for comparing"};
-  }
-  const std::uint64_t size = old_.geometry().virtual_size;
-  for (std::uint64_t at = 0; at < size;) {
-    OVHD_TRY(const MapEntry entry, old_.map({at}, std::min(size - at, kMostAtOnce)));
-    const bool own = entry.kind != MapEntry::Kind::hole && entry.layer == 0;
-    const std::uint64_t step = own ? entry.length : std::min(entry.length, 64 * kMiB);
-    if (!own) OVHD_CHECK(compare(at, step));
-    at += step;
-    if (options_.progress != nullptr && !options_.progress->update(at, size)) {
-      return snapshot::stopped();
-    }
-  }
-  result.compared_bytes = counts_.compared_bytes;
-  result.copied_bytes = counts_.copied_bytes;
-  return Ok{};
-}
-
 Result<std::unique_ptr<DiskState>> open_reported(const std::string& path, OpenOptions open,
                                                  OpenReport* report) {
   if (report != nullptr) report->files.clear();
   open.report = report;
   return DiskState::open(path, open, system_host());
-}
-
-Status copy_differences(const RebaseOptions& options, const Workshop& shop, DiskState& new_disk,
-                        RebaseResult& result) {
-  OVHD_TRY(auto old_disk,
-           open_reported(
-               options.child,
-               {.access = Access::read_write, .parents = options.parents, .direct = options.direct},
-               options.report));
-  OVHD_CHECK(snapshot::expect_not_being_merged(shop, options.child, old_disk->paths()));
-  // What the child reads as does not change, and its children are to go on knowing it.
-  old_disk->image(0).set_link_identity(old_disk->image(0).link_identity());
-  OVHD_CHECK((Rebaser{options, *old_disk, new_disk}.run(result)));
-  return old_disk->close();
 }
 
 Status check_new_parent(const ImageFacts& child, const Geometry& parent) {
@@ -290,24 +163,26 @@ Result<RebaseResult> rebase(const RebaseOptions& given) {
   OVHD_TRY(Chains chains, chains_for(options));
   options.parents = std::move(chains.of_old);
   PosixStore store{options.direct};
-  const Workshop shop{.store = store, .host = system_host(), .report = options.report};
+  const Workshop shop{.store = store,
+                      .host = system_host(),
+                      .progress = options.progress,
+                      .report = options.report};
   OVHD_CHECK(snapshot::expect_no_checkpoints(shop, std::span{&options.child, 1}));
   OVHD_CHECK(snapshot::expect_not_being_merged(shop, options.child, {}));
   // Held to the end: nobody writes to the new chain while it is compared and linked to.
   OVHD_TRY(auto parent, open_reported(chains.parent, {.parents = chains.of_new}, options.report));
   OVHD_CHECK(expect_no_pending_merge(parent->paths()));
   OVHD_CHECK(judge(options, shop, *parent));
-  RebaseResult result{.parent = chains.parent};
-  if (!options.unsafe) OVHD_CHECK(copy_differences(options, shop, *parent, result));
-  OVHD_TRY(const HeldFile child, hold(shop, options.child, Lock::writer, std::nullopt));
-  const ParentChange change{.linkage = parent->image(0).link_identity(),
-                            .linkage2 = Guid{},
-                            .relative = relative_way(options.child, chains.parent),
-                            .name = leaf_of(chains.parent),
-                            .timestamp = parent_timestamp(*parent->files().front())};
-  OVHD_CHECK(set_parent(parent->format(), *child.file, change, shop.host));
-  result.recorded = *change.relative;
-  return result;
+  snapshot::RebaseTask task{.child = options.child, .parent = chains.parent};
+  if (!options.unsafe) {
+    OVHD_TRY(task.old_disk, open_reported(options.child,
+                                          {.access = Access::read_write,
+                                           .parents = options.parents,
+                                           .direct = options.direct},
+                                          options.report));
+    OVHD_CHECK(snapshot::expect_not_being_merged(shop, options.child, task.old_disk->paths()));
+  }
+  return snapshot::run_rebase(shop, std::move(task), *parent);
 }
 
 }  // namespace openvhd
