@@ -2,12 +2,12 @@
 # The long proofs of docs/reliability.md, and one table of their figures.
 #   scripts/soak.sh [--tier nightly|release] [--percent N] [--build DIR] [--only WORD]
 #     nightly  2,200,000 crash states, 520,000 fault runs, 10,000 kills, mutants, 50,000,000 model
-#              operations, 20 CPU minutes for each fuzz target
+#              operations, 2,000 chain programs, 20 CPU minutes for each fuzz target
 #     release  ten times that
 # DIR is a build tree, that of the preset asan-clang unless given; fuzz targets come from
 # build/fuzz.
 # N is how much of it to do, 100 unless given.
-# WORD picks rows: states, faults, kills, mutants, model, fuzz.
+# WORD picks rows: states, faults, kills, mutants, model, chains, fuzz.
 set -uo pipefail
 cd "$(dirname "$0")/.." || exit
 
@@ -111,6 +111,17 @@ model() {
     "OPENVHD_OPERATIONS=$each OPENVHD_SEED=N differential_test"
 }
 
+# Of every three programs two are of a VHDX; each job has seeds of its own.
+chains() {
+  local begin=$SECONDS code=0 each=$(((667 * percent + 99) / 100)) half
+  half=$(((each + 1) / 2))
+  printf '%s\n' 1000000 2000000 | in_parallel "OPENVHD_CHAIN_PROGRAMS=$half OPENVHD_SEED={} \
+    '$tree/tests/snapshot/snapshot_program_test' >'$logs/chains-{}.log' 2>&1" || code=1
+  row chains "$(cat "$logs"/chains-*.log | sed -nE 's/^([0-9]+) programs,.*/\1/p' |
+    awk '{s += $1} END {printf "%d", s}') programs" $((SECONDS - begin)) "$(result_of $code)" \
+    "OPENVHD_CHAIN_PROGRAMS=$half OPENVHD_SEED=N snapshot_program_test"
+}
+
 fuzz() {
   local begin=$SECONDS code=0 seconds=$((12 * percent)) targets
   targets=$(find build/fuzz/fuzz -maxdepth 1 -type f -executable -printf '%f\n' 2>/dev/null)
@@ -126,7 +137,7 @@ fuzz() {
     "$(result_of $code)" "fuzz/TARGET -max_total_time=$seconds"
 }
 
-for part in states faults mutants kills model fuzz; do
+for part in states faults mutants kills model chains fuzz; do
   if wanted "$part"; then "$part"; fi
 done
 
