@@ -28,6 +28,19 @@ struct SmallestSize {
 Result<SmallestSize> smallest_size(const std::string& path, const ParentPolicy& parents,
                                    Progress* progress = nullptr);
 
+/// Where the two copies of a disk's GPT are (UEFI 2.10, 5.3.2).
+enum class GptState : std::uint8_t {
+  none,              ///< The disk has no GPT.
+  whole,             ///< Both are valid, the backup in the last sector of the disk.
+  backup_elsewhere,  ///< No valid backup is in the last sector, as when the disk has grown.
+  first_damaged,     ///< Only the backup is valid.
+};
+
+/// Looks at the GPT of an open disk; reads a few sectors of it and writes nothing. Errors: corrupt
+/// (the disk says that it has a GPT, and no copy of it is valid), and those of Disk::read().
+/// Thread: as Disk::read().
+Result<GptState> gpt_state(Disk& disk);
+
 /// Which size, and how.
 struct ResizeOptions {
   std::uint64_t size = 0;  ///< Bytes, a multiple of the logical sector size.

@@ -236,11 +236,9 @@ Status move_gpt(const Gpt& gpt, std::uint64_t disk_bytes, std::uint32_t sector_b
     return Error{.code = Errc::out_of_range,
                  .what = "GPT: its first array is where its backup would be (UEFI 5.3.1)"};
   }
-  // Of a table that is left as its backup alone, the first array belongs where it always is.
+  // Of a table that is left as its backup alone, the first array belongs where it always is; and
+  // that backup may be where the new one goes, so that the first copy is made whole before.
   const std::uint64_t first_array = gpt.from_backup ? 2 : gpt.array_lba;
-  OVHD_CHECK(write(backup_array * sector_bytes, gpt.array));
-  OVHD_CHECK(write(backup * sector_bytes, header_at(gpt, backup, 1, backup_array, last_usable)));
-  OVHD_CHECK(flush());
   if (gpt.from_backup) {
     if (first_array + array_sectors > old.first_usable) {
       return Error{.code = Errc::out_of_range,
@@ -248,7 +246,12 @@ Status move_gpt(const Gpt& gpt, std::uint64_t disk_bytes, std::uint32_t sector_b
     }
     OVHD_CHECK(write(first_array * sector_bytes, gpt.array));
     OVHD_CHECK(flush());
+    OVHD_CHECK(write(sector_bytes, header_at(gpt, 1, old.my_lba, first_array, old.last_usable)));
+    OVHD_CHECK(flush());
   }
+  OVHD_CHECK(write(backup_array * sector_bytes, gpt.array));
+  OVHD_CHECK(write(backup * sector_bytes, header_at(gpt, backup, 1, backup_array, last_usable)));
+  OVHD_CHECK(flush());
   OVHD_CHECK(write(sector_bytes, header_at(gpt, 1, backup, first_array, last_usable)));
   return flush();
 }

@@ -46,7 +46,8 @@ Result<PartitionTable> read_partitions(const ReadDisk& read, std::uint64_t disk_
                                        std::uint32_t sector_bytes);
 
 /// Puts the backup of `gpt` at the end of a disk of `disk_bytes`, then the first copy, which says
-/// where the backup is. A cut between the two leaves the first copy valid as it was. `flush` makes
+/// where the backup is. A cut between the two leaves the first copy valid as it was; where that is
+/// damaged, it is made whole before the backup is touched. `flush` makes
 /// durable what was written before. Errors: out_of_range (a partition is in the way), and those of
 /// the others.
 Status move_gpt(const Gpt& gpt, std::uint64_t disk_bytes, std::uint32_t sector_bytes,

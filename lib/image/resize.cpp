@@ -1,5 +1,6 @@
 #include "vhd/resize.hpp"
 
+#include <algorithm>
 #include <openvhd/resize.hpp>
 #include <optional>
 #include <utility>
@@ -106,18 +107,27 @@ bool gpt_fits(const Gpt& gpt, const ResizeResult& sizes) {
 
 }  // namespace
 
+Result<GptState> gpt_state(Disk& disk) {
+  OVHD_TRY(const std::optional<Gpt> gpt, gpt_of(disk));
+  if (!gpt) return GptState::none;
+  if (gpt->from_backup) return GptState::first_damaged;
+  return gpt->backup_valid ? GptState::whole : GptState::backup_elsewhere;
+}
+
 Result<ResizeResult> resize(const std::string& path, const ResizeOptions& options) {
   ResizeResult out;
   OVHD_TRY(EditedFile edited, open_for_edit(path));
   OVHD_TRY(out.file_size_before, edited.file->size());
-  OVHD_TRY(const Request request, decide(path, options, out));
+  OVHD_TRY(Request request, decide(path, options, out));
   out.new_size = request.size;
   out.has_gpt = request.gpt.has_value();
   const bool fix = options.fix_gpt && out.has_gpt && !gpt_fits(*request.gpt, out);
-  if (fix && out.new_size < out.old_size) {
-    // First, so that no cut leaves a table whose backup is gone and which does not know it.
+  if (fix && (out.new_size < out.old_size || request.gpt->from_backup)) {
+    // First, so that no cut leaves a table whose backup is gone and which does not know it, nor one
+    // whose only copy is not at the end of the disk, where it would be looked for.
     edited.file.reset();
-    OVHD_CHECK(move_backup(path, options, *request.gpt, out.new_size));
+    OVHD_CHECK(move_backup(path, options, *request.gpt, std::min(out.new_size, out.old_size)));
+    if (std::exchange(request.gpt->from_backup, false)) request.gpt->array_lba = 2;
     OVHD_TRY(edited, open_for_edit(path));
     OVHD_TRY(const Disk disk, look_inside(path, options.parents, options.report));
     if (disk.geometry().virtual_size != out.old_size) {

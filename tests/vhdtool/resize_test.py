@@ -140,10 +140,14 @@ class Resize(Case):
                 self.assertEqual(grown["gpt"],
                                  {"present": True, "moved": False, "must_move": True})
                 self.assertIn("--fix-gpt", self.run_tool("resize", path, "97M").out)
+                info = self.run_tool("info", path, "--json").json()
+                self.assertEqual(info["gpt"], "backup-must-move")
+                self.assertIn("--fix-gpt", self.run_tool("info", path).err)
                 fixed = self.run_tool("resize", path, "98M", "--fix-gpt", "--json").json()
                 self.assertEqual(fixed["gpt"],
                                  {"present": True, "moved": True, "must_move": False})
                 self.assertEqual(gpt_faults(self.raw_of(path)), [])
+                self.assertEqual(self.run_tool("info", path, "--json").json()["gpt"], "whole")
                 outcome = self.run_tool("resize", path, "20M", code=USAGE)
                 self.assertIn("partition", outcome.err)
                 least = self.run_tool("resize", path, "--minimum", "--fix-gpt", "--json").json()

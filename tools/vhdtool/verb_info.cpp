@@ -1,4 +1,6 @@
 #include <openvhd/disk.hpp>
+#include <openvhd/resize.hpp>
+#include <string_view>
 
 #include "console.hpp"
 #include "report.hpp"
@@ -19,7 +21,9 @@ class Info : public Verb {
                  "needs replay is replayed in memory.",
                  "Without --chain the parents of a differencing image are named but not opened. "
                  "An image that another process is writing is looked at without a lock, and a "
-                 "note says so."},
+                 "note says so.",
+                 "Where the disk has a GPT, it is told whether its backup must be moved to the end "
+                 "of the disk, as after growing."},
             .examples = {{"vhdtool info disk.vhdx", "One image."},
                          {"vhdtool info child.avhdx --chain", "An image and all its parents."}}};
   }
@@ -46,8 +50,11 @@ class Info : public Verb {
     if (!disk) return console.fail(failure_of(disk.error(), report, file_));
     const auto info = disk->info(blocks_);
     if (!info) return console.fail(failure_of(info.error(), report, file_));
+    const std::string_view gpt = gpt_word(*disk, *info);
     if (json_) {
-      console.print_json(info_json(*info, report.notes));
+      Json json = info_json(*info, report.notes);
+      json["gpt"] = gpt.empty() ? Json(nullptr) : Json(gpt);
+      console.print_json(json);
       return ExitCode::ok;
     }
     if (info->layers.size() > 1) console.print(chain_text(*info) + '\n');
@@ -57,10 +64,36 @@ class Info : public Verb {
       first = false;
     }
     console.notes(report.notes);
+    if (gpt == "backup-must-move") {
+      console.note(
+          "no backup of the GPT is at the end of the disk: resize with --fix-gpt, also to the size "
+          "that it has, or a partition tool puts it there");
+    } else if (gpt == "first-damaged") {
+      console.note("the first copy of the GPT is damaged: resize with --fix-gpt mends it");
+    }
     return ExitCode::ok;
   }
 
  private:
+  /// What there is to say of the GPT; empty where the disk cannot be read through.
+  std::string_view gpt_word(openvhd::Disk& disk, const openvhd::DiskInfo& info) const {
+    const bool alone = info.layers.front().type == openvhd::DiskType::differencing && !chain_;
+    if (alone) return {};
+    const auto state = openvhd::gpt_state(disk);
+    if (!state) return state.error().code == openvhd::Errc::corrupt ? "damaged" : "";
+    switch (*state) {
+      case openvhd::GptState::none:
+        return "none";
+      case openvhd::GptState::whole:
+        return "whole";
+      case openvhd::GptState::backup_elsewhere:
+        return "backup-must-move";
+      case openvhd::GptState::first_damaged:
+        return "first-damaged";
+    }
+    return {};
+  }
+
   // With a lock, so that the answer is consistent; where a writer has it, without.
   openvhd::Result<openvhd::Disk> open(openvhd::OpenReport& report) {
     auto locked = openvhd::Disk::open(file_, options_);
