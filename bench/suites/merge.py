@@ -1,6 +1,7 @@
 """Merging beside a plain copy of the bytes that have to move."""
 
 import os
+import shlex
 
 from suites.common import GIB, MIB, leave_cache, make_dense, remove, run, settle, verify_equal
 from suites.convert import Contender, Convert, print_rows, row_json
@@ -42,9 +43,17 @@ class Merge(Convert):
         os.rename(base, kept_base)
         os.rename(child, kept_child)
         copy = Contender("direct copy of the bytes", self.direct(bytes_to_move, copied))
+        keep = Contender("vhdtool merge --keep",
+                         self.vhdtool("merge", child, "--no-reflink", "--keep"))
+        # A merge also removes the child, and a host may take its time to free, or discard, that.
+        words = " ".join(map(shlex.quote, self.direct(bytes_to_move, copied)))
+        move = Contender("direct copy, child removed",
+                         ["sh", "-c", f"{words} && rm {shlex.quote(child)}"])
         merge = Contender("vhdtool merge", self.vhdtool("merge", child, "--no-reflink"))
+        contenders = [copy, keep, move, merge]
         for number in range(self.options.rounds):
-            for contender in (copy, merge) if number % 2 == 0 else (merge, copy):
+            turn = number % len(contenders)
+            for contender in contenders[turn:] + contenders[:turn]:
                 for kept, path in ((kept_base, base), (kept_child, child)):
                     remove(path)
                     run(["cp", "--sparse=always", kept, path])
@@ -54,10 +63,11 @@ class Merge(Convert):
                 settle(self.options.workdir)
                 self.measure(contender)
                 contender.stored.append(size // 2)
-                if number == 0 and contender is merge:
+                if number == 0 and contender in (keep, merge):
                     qemu = "vpc" if form == "vhd" else form
                     verify_equal("merge", wanted, "raw", base, qemu)
-        self.rows.append((f"{size // (2 * MIB)} MiB into a full {form}", [copy, merge]))
-        print_rows([self.rows[-1]])
+        what = f"{size // (2 * MIB)} MiB into a full {form}"
+        self.rows += [(what + ", child kept", [copy, keep]), (what, [move, merge])]
+        print_rows(self.rows[-2:])
         for path in (raw, bytes_to_move, base, child, kept_base, kept_child, copied, wanted):
             remove(path)
