@@ -69,4 +69,8 @@ Result<MergeResult> merge(const MergeOptions& options);
 /// record), corrupt (the record), and those of merge().
 Result<MergeResult> resume_merge(const std::string& target, const MergeOptions& options);
 
+/// True when a record beside `path` says that a merge into it was interrupted: what it reads as is
+/// between two disks until resume_merge(). Of anything that is no such image, false. Any thread.
+bool merge_is_unfinished(const std::string& path);
+
 }  // namespace openvhd

@@ -89,6 +89,7 @@ Result<CompactResult> compact_vhdx(std::unique_ptr<File> file, const CompactOpti
 }  // namespace
 
 Result<CompactResult> compact(const std::string& path, const CompactOptions& options) {
+  if (!options.dry_run) OVHD_CHECK(expect_no_pending_merge({&path, 1}));
   const Access access = options.dry_run ? Access::read_only : Access::read_write;
   OVHD_TRY(auto file, open_host_file(path, access, false));
   OVHD_TRY(const auto format, probe(*file));

@@ -4,6 +4,7 @@
 #include <openvhd/resize.hpp>
 #include <optional>
 #include <utility>
+#include <vector>
 
 #include "base/try.hpp"
 #include "image/edit_file.hpp"
@@ -53,6 +54,11 @@ Result<std::optional<Gpt>> gpt_of(Disk& disk) {
 /// Decides on the size, from what the disk holds.
 Result<Request> decide(const std::string& path, const ResizeOptions& options, ResizeResult& out) {
   OVHD_TRY(Disk disk, look_inside(path, options.parents, options.report));
+  // An unfinished merge rests on the sizes and the ids of the chain.
+  OVHD_TRY(const DiskInfo info, disk.info(false));
+  std::vector<std::string> paths;
+  for (const LayerInfo& layer : info.layers) paths.push_back(layer.path);
+  OVHD_CHECK(expect_no_pending_merge(paths));
   out.old_size = disk.geometry().virtual_size;
   Request request{.size = options.size};
   if (auto gpt = gpt_of(disk)) {

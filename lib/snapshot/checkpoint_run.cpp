@@ -79,6 +79,7 @@ Status CheckpointRun::begin() {
   OVHD_CHECK(lock_root());
   OVHD_CHECK(load());
   OVHD_CHECK(finish_merge_under_way());
+  OVHD_CHECK(expect_no_other_merge());
   OVHD_CHECK(empty_trash());
   OVHD_CHECK(drop_orphans());
   return drop_hidden();
@@ -155,6 +156,20 @@ Status CheckpointRun::finish_merge_under_way() {
   if (catalogue_.merge != Catalogue::Merge{.child = child, .target = target}) return Ok{};
   merge_in_tree();
   return commit();
+}
+
+// One that is not of the catalogue's making would take an image of the tree away, or change it.
+Status CheckpointRun::expect_no_other_merge() {
+  std::vector<std::string> files{leaf_of(root_), catalogue_.current};
+  for (const Catalogue::Node& node : catalogue_.nodes) files.push_back(node.file);
+  for (const std::string& file : files) {
+    if (!shop_.store.exists(record_path(path_of(file)))) continue;
+    shop_.blame(path_of(file));
+    return Error{
+        .code = Errc::denied,
+        .what = "a merge into it was interrupted: vhdtool merge --resume finishes it (C05)"};
+  }
+  return expect_not_being_merged(shop_, path_of(catalogue_.current), {});
 }
 
 // The state of the target is gone; the child's is in its file now.

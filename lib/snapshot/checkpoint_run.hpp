@@ -38,6 +38,7 @@ class CheckpointRun {
   Status lock_root();
   Status commit();
   Status finish_merge_under_way();
+  Status expect_no_other_merge();
   void merge_in_tree();
   Status empty_trash();
   Status drop_orphans();

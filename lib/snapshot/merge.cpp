@@ -2,6 +2,7 @@
 #include <utility>
 
 #include "base/try.hpp"
+#include "image/open.hpp"
 #include "snapshot/catalogue.hpp"
 #include "snapshot/merge_record.hpp"
 #include "snapshot/merge_run.hpp"
@@ -101,6 +102,8 @@ Result<MergeResult> merge(const MergeOptions& options) {
                                     .keep = options.keep,
                                     .force_siblings = options.force_siblings});
 }
+
+bool merge_is_unfinished(const std::string& path) { return merge_is_pending(path); }
 
 Result<MergeResult> resume_merge(const std::string& target, const MergeOptions& options) {
   PosixStore store{options.direct};

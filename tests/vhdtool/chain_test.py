@@ -6,6 +6,8 @@ import fcntl
 import hashlib
 import json
 import os
+import re
+import resource
 import shutil
 import signal
 import struct
@@ -254,6 +256,79 @@ class Interrupted(Chain):
         os.chmod(base + ".merge", 0o666)
         outcome = self.run_tool("merge", base, "--resume", code=REFUSED)
         self.assertIn("trusted", outcome.err)
+
+
+class HalfMerged(Chain):
+    """What every verb does with the two images of a merge that found no room for its data."""
+
+    # Words after the verb, and the exit code, for the image that is between two disks. None: the
+    # verb takes no such image, or opens it as others here do.
+    TARGET = {
+        "bench": None,
+        "check": (("{}",), 1),
+        "checkpoint": (("create", "{}"), REFUSED),
+        "compact": (("{}",), REFUSED),
+        "compare": (("{}", "{}"), 0),
+        "convert": (("{}", "{out}", "--to", "raw", "--overwrite"), 0),
+        "create": (("{new}", "--parent", "{}"), REFUSED),
+        "dump": (("{}",), 0),
+        "info": (("{}",), 0),
+        "io": (("{}", "-c", "write -P 1 0 512"), REFUSED),
+        "map": (("{}",), 0),
+        "merge": None,
+        "mount": None,
+        "rebase": None,
+        "replay": (("{}",), 0),
+        "resize": (("{}", "+4M"), REFUSED),
+        "serve": None,
+        "umount": None,
+    }
+
+    def half(self, kind):
+        base, child = self.create(f"base.{kind}", 64 * MIB), self.path(f"child.{kind}")
+        self.io(base, "write -P 1 0 4M")
+        self.run_tool("create", child, "--parent", base)
+        self.io(child, "write -P 2 1M 1M", "write -P 3 8M 12M")
+        before = self.raw_of(child)
+        limit = 10 * MIB
+        done = subprocess.run(
+            [VHDTOOL, "merge", child, "--no-reflink"], check=False, capture_output=True,
+            preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit)))
+        self.assertNotEqual(done.returncode, 0)
+        self.assertTrue(os.path.exists(base + ".merge"))
+        return base, child, before
+
+    def test_every_verb_names_it_and_none_loses_it(self):
+        shown = self.run_tool("--help").out
+        verbs = set(re.findall(r"(?m)^  ([a-z]+) *[A-Z]", shown))
+        self.assertEqual(verbs, set(self.TARGET))
+        for kind in KINDS:
+            base, child, before = self.half(kind)
+            kept = bytes_of(base)
+            names = {"out": self.path("out.raw"), "new": self.path(f"new.{kind}")}
+            for verb, words in self.TARGET.items():
+                if words is None:
+                    continue
+                with self.subTest(verb, kind=kind):
+                    outcome = self.run_tool(verb, *(w.format(base, **names) for w in words[0]),
+                                            code=words[1])
+                    self.assertIn("merge", outcome.err + outcome.out)
+                    self.assertEqual(bytes_of(base), kept)
+            # What the child is told to become would keep the merge from being finished.
+            for words in (("resize", child, "+4M"), ("checkpoint", "create", child),
+                          ("rebase", child, "--parent", base, "--unsafe"),
+                          ("merge", child, "--pull"), ("create", names["new"], "--parent", child)):
+                with self.subTest(words, kind=kind):
+                    outcome = self.run_tool(*words, code=REFUSED)
+                    self.assertIn("merge", outcome.err)
+            # It is a disk all the time, and may be looked at and made shorter.
+            self.run_tool("info", child)
+            self.run_tool("compact", child)
+            self.assertEqual(self.raw_of(child), before)
+            self.run_tool("merge", base, "--resume")
+            self.assertEqual(self.raw_of(base), before)
+            self.expect_sound(base)
+            os.unlink(base)
 
 
 class Rebase(Chain):

@@ -56,7 +56,7 @@ std::string help_text(const std::vector<Declared>& verbs) {
       "usage: vhdtool VERB ...\n\nMakes, reads, checks and converts VHD and VHDX disk "
       "images.\n\nVerbs:\n";
   for (const auto& verb : verbs)
-    out += fmt::format("  {:<10}{}\n", verb.text.name, verb.text.summary);
+    out += fmt::format("  {:<12}{}\n", verb.text.name, verb.text.summary);
   out +=
       "\n'vhdtool VERB --help' tells more; so does 'man vhdtool-VERB'.\n"
       "'vhdtool --version' prints the version.\n";

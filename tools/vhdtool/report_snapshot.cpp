@@ -23,6 +23,11 @@ std::string names_text(const char* what, const std::vector<std::string>& names) 
 
 }  // namespace
 
+std::vector<std::string> merge_notes(const std::string& file) {
+  if (!openvhd::merge_is_unfinished(file)) return {};
+  return {file + ": a merge into it was interrupted: vhdtool merge --resume finishes it (C05)"};
+}
+
 std::string merge_text(const openvhd::MergeResult& result) {
   std::string parts;
   const auto add = [&parts](std::uint64_t bytes, const char* what) {

@@ -5,6 +5,7 @@
 #include <openvhd/merge.hpp>
 #include <openvhd/rebase.hpp>
 #include <string>
+#include <vector>
 
 #include "json.hpp"
 
@@ -12,6 +13,9 @@ namespace vhdtool {
 
 std::string merge_text(const openvhd::MergeResult& result);
 Json merge_json(const openvhd::MergeResult& result);
+
+/// What is to be said of an image that an interrupted merge has left between two disks.
+std::vector<std::string> merge_notes(const std::string& file);
 
 std::string rebase_text(const openvhd::RebaseResult& result);
 Json rebase_json(const openvhd::RebaseResult& result);

@@ -5,6 +5,7 @@
 #include "console.hpp"
 #include "progress_bar.hpp"
 #include "report.hpp"
+#include "report_snapshot.hpp"
 #include "shared_options.hpp"
 #include "text.hpp"
 #include "verb.hpp"
@@ -60,6 +61,7 @@ class Compact : public Verb {
       console.print(
           fmt::format("{}: {}", printable(file_), compact_text(*result, options_.dry_run)));
     }
+    console.notes(merge_notes(file_));
     return ExitCode::ok;
   }
 

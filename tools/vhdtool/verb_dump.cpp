@@ -2,6 +2,7 @@
 
 #include "console.hpp"
 #include "report.hpp"
+#include "report_snapshot.hpp"
 #include "shared_options.hpp"
 #include "verb.hpp"
 
@@ -40,6 +41,7 @@ class Dump : public Verb {
     } else {
       console.print(dump_text(*root));
     }
+    console.notes(merge_notes(file_));
     return ExitCode::ok;
   }
 

@@ -4,6 +4,7 @@
 
 #include "console.hpp"
 #include "report.hpp"
+#include "report_snapshot.hpp"
 #include "shared_options.hpp"
 #include "text.hpp"
 #include "verb.hpp"
@@ -39,6 +40,7 @@ class Replay : public Verb {
     } else {
       console.print(fmt::format("{}: {}", printable(file_), replay_text(*result, dry_run_)));
     }
+    console.notes(merge_notes(file_));
     return ExitCode::ok;
   }
 
