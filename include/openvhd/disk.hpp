@@ -93,6 +93,8 @@ struct MapEntry {
   friend bool operator==(const MapEntry&, const MapEntry&) = default;
 };
 
+struct ResizeOptions;
+struct ResizeResult;
 namespace detail {
 class DiskState;
 }
@@ -114,8 +116,8 @@ class Disk {
   /// Closes without reporting: call close() to know. Never writes after a failed sync.
   ~Disk();
 
-  /// Valid as long as the disk.
-  const Geometry& geometry() const noexcept;
+  /// As it is now: resize() makes another one of it.
+  Geometry geometry() const noexcept;
   /// Of the leaf.
   Format format() const noexcept;
   /// Of the leaf.
@@ -137,6 +139,17 @@ class Disk {
   Status flush() noexcept;
   /// Flushes, empties the log and releases locks. The disk answers nothing afterwards.
   Status close() noexcept;
+
+  /// Gives the disk another size while queues go on: as resize(path), which says more, but what is
+  /// decided on and changed is this disk. Requests wait for some syncs meanwhile, and until what
+  /// has been started before is over; then all queues see the new size, at once, and requests
+  /// beyond it fail as always. `parents` and `progress` of the options are not looked at; `fix_gpt`
+  /// is for a disk that nobody uses.
+  ///
+  /// Errors also: read_only, invalid (`fix_gpt`), busy (layers are being changed; or a thread does
+  /// not take back what its queue has completed, for seconds: this one must have nothing under
+  /// way). After a failure the size is the old one or, where the host failed late, the new one.
+  Result<ResizeResult> resize(const ResizeOptions& options) noexcept;
 
   /// What holds the bytes from `at`: one entry, as long as one answer reaches, at most `length`.
   Result<MapEntry> map(VirtualOffset at, std::uint64_t length) noexcept;

@@ -45,16 +45,16 @@ class ParallelDisk {
   /// Closes without reporting: call close() to know.
   ~ParallelDisk();
 
-  /// Valid as long as the disk.
-  const Geometry& geometry() const noexcept;
+  /// As it is now: resize() makes another one of it.
+  Geometry geometry() const noexcept;
   /// Of the leaf.
   Format format() const noexcept;
   /// Of the leaf.
   DiskType type() const noexcept;
   /// Opened for writing.
   bool writable() const noexcept;
-  /// Paths by layer, the leaf first.
-  const std::vector<std::string>& files() const noexcept;
+  /// Paths by layer, the leaf first, as they are now.
+  std::vector<std::string> files() const;
 
   /// All of `into`, or an error.
   Status read(VirtualOffset at, std::span<std::byte> into) noexcept;
@@ -66,6 +66,9 @@ class ParallelDisk {
   Status trim(VirtualOffset at, std::uint64_t length, bool durable) noexcept;
   /// What completed before, on any thread, survives a power cut (RELIABILITY D2).
   Status flush() noexcept;
+
+  /// As Disk::resize(), beside all other calls: those that have been started are served first.
+  Result<ResizeResult> resize(const ResizeOptions& options) noexcept;
 
   /// As Disk::map(): whole sectors.
   Result<MapEntry> map(VirtualOffset at, std::uint64_t length) noexcept;
@@ -80,6 +83,7 @@ class ParallelDisk {
   Status close() noexcept;
 
  private:
+  friend class detail::ParallelState;
   explicit ParallelDisk(std::shared_ptr<detail::ParallelState> state) noexcept;
   std::shared_ptr<detail::ParallelState> state_;
 };

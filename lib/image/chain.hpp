@@ -8,6 +8,8 @@
 
 namespace openvhd {
 
+class WriteNotes;
+
 /// Borrowed layers, the leaf first. Not thread safe: it belongs to whoever drives the layers.
 class Chain {
  public:
@@ -22,9 +24,14 @@ class Chain {
   const Geometry& geometry() const noexcept { return layers_.front()->geometry(); }
   bool complete() const noexcept { return complete_; }
 
+  /// Where those that change the disk have to say so; null: nowhere.
+  WriteNotes* write_notes() const noexcept { return notes_; }
+  void note_writes(WriteNotes* notes) noexcept { notes_ = notes; }
+
  private:
   std::vector<Layer*> layers_;
   bool complete_;
+  WriteNotes* notes_ = nullptr;
 };
 
 /// Whether a request is one that a layer can be asked: inside the disk, whole logical sectors.

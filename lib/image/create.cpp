@@ -187,8 +187,8 @@ Status create_in(File& file, const std::string& path, const CreateOptions& optio
     // The parent is in order: what fails from here on is about the new file.
     if (options.report != nullptr) options.report->files = {path};
   }
-  OVHD_TRY(const Geometry geometry,
-           geometry_for(options, format, child ? &parent.disk->geometry() : nullptr));
+  const Geometry below = child ? parent.disk->geometry() : Geometry{};
+  OVHD_TRY(const Geometry geometry, geometry_for(options, format, child ? &below : nullptr));
   if (options.azure) OVHD_CHECK(check_azure(options, format));
   const Parent* link = child ? &parent : nullptr;
   switch (format) {

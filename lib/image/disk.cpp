@@ -15,7 +15,7 @@ Disk::Disk(Disk&&) noexcept = default;
 Disk& Disk::operator=(Disk&&) noexcept = default;
 Disk::~Disk() = default;
 
-const Geometry& Disk::geometry() const noexcept { return state_->geometry(); }
+Geometry Disk::geometry() const noexcept { return state_->geometry(); }
 Format Disk::format() const noexcept { return state_->format(); }
 DiskType Disk::type() const noexcept { return state_->image(0).type(); }
 bool Disk::writable() const noexcept { return state_->writable(); }

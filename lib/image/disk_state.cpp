@@ -17,8 +17,7 @@ namespace {
 constexpr std::size_t kLargestSector = 4096;
 constexpr std::uint64_t kCheapTableBytes = 1 * kMiB;
 constexpr std::uint64_t kWholeTable = ~std::uint64_t{0};
-// For answers of parents that queues remember.
-constexpr std::uint64_t kFinderBytes = 4 * kMiB;
+}  // namespace
 
 std::vector<File*> files_of(const OpenedChain& opened) {
   std::vector<File*> out;
@@ -32,14 +31,19 @@ Chain chain_of(const OpenedChain& opened) {
   return Chain{std::move(layers), opened.complete};
 }
 
-}  // namespace
-
-DiskState::DiskState(OpenedChain opened, Access access, DriverKind driver)
+DiskState::DiskState(OpenedChain opened, Access access, DriverKind driver, Host& host)
     : opened_{std::move(opened)},
       files_{files_of(opened_)},
       chain_{chain_of(opened_)},
       access_{access},
-      driver_kind_{driver} {}
+      driver_kind_{driver},
+      shape_{chain_.geometry()},
+      virtual_size_{shape_.virtual_size},
+      block_size_{shape_.block_size},
+      host_{&host} {
+  opened_.how.writable = writable();
+  for (OpenedImage& one : opened_.images) one.first_id = one.layer->link_identity();
+}
 
 DiskState::~DiskState() {
   // Nobody is left to tell; a caller that wants to know calls close().
@@ -57,12 +61,12 @@ Result<std::unique_ptr<DiskState>> DiskState::open(const std::string& path,
       return Error{.code = Errc::unsupported, .what = support.reason};
     }
   }
-  return std::make_unique<DiskState>(std::move(opened), options.access, driver);
+  return std::make_unique<DiskState>(std::move(opened), options.access, driver, host);
 }
 
 template <class Question>
 void DiskState::ask_owner(Question question) noexcept {
-  if (!owner_) return question();
+  if (!owner_is_elsewhere()) return question();
   Job job{.kind = Job::Kind::call,
           .call = [](Job& asked) noexcept { (*static_cast<Question*>(asked.context))(); },
           .context = &question};
@@ -77,7 +81,7 @@ void DiskState::abandon() noexcept {
 Status DiskState::start_owner() {
   if (owner_) return Ok{};
   OVHD_TRY(auto driver, make_owner_driver(driver_kind_, Owner::kDepth));
-  finder_ = std::make_unique<ChainFinder>(chain_, kFinderBytes);
+  finder_ = std::make_unique<ChainFinder>(chain_, ChainFinder::kBytes);
   for (std::uint32_t i = 0; i < chain_.depth(); ++i) chain_.layer(i).share(readers_);
   driver_.reset();
   owner_ = std::make_unique<Owner>(chain_, files_, std::move(driver), counts_);
@@ -104,7 +108,7 @@ void DiskState::leave_queue(Readers::Slot& slot) noexcept {
 }
 
 Status DiskState::run(Job& job) noexcept {
-  if (owner_) return owner_->run(job);
+  if (owner_is_elsewhere()) return owner_->run(job);
   if (!driver_) {
     // One operation at a time; its own commands still go out side by side.
     OVHD_TRY(driver_, make_driver(driver_kind_, 1));
@@ -112,14 +116,15 @@ Status DiskState::run(Job& job) noexcept {
   JobOperation operation{chain_, counts_};
   operation.begin(job);
   // end() tells what the driver said, but where it did not even begin.
-  const Status outcome = openvhd::run(*driver_, operation, files_);
+  const Status outcome =
+      openvhd::run(*driver_, operation, std::span{files_}.subspan(job.first_layer));
   if (!operation.finished()) return outcome;
   return operation.end().status;
 }
 
 Status DiskState::check_range(VirtualOffset at, std::uint64_t length, bool writing) const noexcept {
   if (closed_) return Error{.code = Errc::invalid, .what = "the disk is closed"};
-  if (!range_fits(at.value, length, geometry().virtual_size)) {
+  if (!range_fits(at.value, length, virtual_size())) {
     return Error{.code = Errc::out_of_range, .what = "request beyond the end of the disk"};
   }
   if (writing && !writable()) return Error{.code = Errc::read_only, .what = "opened for reading"};
@@ -211,6 +216,7 @@ Status DiskState::close() noexcept {
   {
     const std::scoped_lock lock{joining_};
     if (queues_ != 0) return Error{.code = Errc::busy, .what = "queues of this disk are open"};
+    if (changing_) return Error{.code = Errc::busy, .what = "its layers are being changed"};
     closed_ = true;
   }
   Status outcome{Ok{}};
@@ -232,11 +238,20 @@ Result<MapEntry> DiskState::map(VirtualOffset at, std::uint64_t length) noexcept
   if (!is_multiple(at.value, sector) || !is_multiple(length, sector) || length == 0) {
     return Error{.code = Errc::misaligned, .what = "map of no, or of parts of, sectors"};
   }
-  Job job{.kind = Job::Kind::map, .at = at, .length = length};
-  OVHD_CHECK(run(job));
-  MapEntry entry = job.entry;
-  if (entry.kind == MapEntry::Kind::data) refine_hole(entry);
-  return entry;
+  for (;;) {
+    const std::uint64_t generation = this->generation();
+    Job job{.kind = Job::Kind::map, .at = at, .length = length};
+    OVHD_CHECK(run(job));
+    MapEntry entry = job.entry;
+    if (entry.kind != MapEntry::Kind::data) return entry;
+    // Its layer may be another one by now; then the answer is too.
+    bool same = true;
+    ask_owner([&] {
+      same = generation == this->generation();
+      if (same) refine_hole(entry);
+    });
+    if (same) return entry;
+  }
 }
 
 // Space that is allocated but was never written reads as zeros, and the host knows where.

@@ -1,12 +1,16 @@
 /// What is behind a Disk.
 #pragma once
 
+#include <atomic>
+#include <functional>
 #include <memory>
 #include <mutex>
 #include <openvhd/disk.hpp>
 #include <openvhd/queue.hpp>
+#include <utility>
 
 #include "image/chain.hpp"
+#include "image/live/kept_file.hpp"
 #include "image/open.hpp"
 #include "image/queue/job_operation.hpp"
 #include "io/driver.hpp"
@@ -16,15 +20,21 @@
 namespace openvhd {
 class ChainFinder;
 class Owner;
+class WriteNotes;
 }  // namespace openvhd
 
 namespace openvhd::detail {
+
+std::vector<File*> files_of(const OpenedChain& opened);
+Chain chain_of(const OpenedChain& opened);
 
 class DiskState {
  public:
   static Result<std::unique_ptr<DiskState>> open(const std::string& path,
                                                  const OpenOptions& options, Host& host);
-  explicit DiskState(OpenedChain opened, Access access, DriverKind driver);
+  /// `host` is for what is opened later.
+  explicit DiskState(OpenedChain opened, Access access, DriverKind driver,
+                     Host& host = system_host());
   ~DiskState();
   DiskState(const DiskState&) = delete;
   DiskState& operator=(const DiskState&) = delete;
@@ -35,9 +45,13 @@ class DiskState {
   static Disk wrap(std::unique_ptr<DiskState> state) noexcept { return Disk{std::move(state)}; }
 
   Chain& chain() noexcept { return chain_; }
-  const Geometry& geometry() const noexcept { return chain_.geometry(); }
+  /// Of the leaf, as it is now. Any thread.
+  Geometry geometry() const noexcept;
+  std::uint64_t virtual_size() const noexcept {
+    return virtual_size_.load(std::memory_order_acquire);
+  }
   /// By layer, as commands name them.
-  std::span<File* const> files() const noexcept { return files_; }
+  const std::vector<File*>& files() const noexcept { return files_; }
   ImageLayer& image(std::size_t index) noexcept { return *opened_.images[index].layer; }
   Format format() const noexcept { return opened_.format; }
   bool writable() const noexcept { return access_ == Access::read_write; }
@@ -69,7 +83,82 @@ class DiskState {
   bool has_owner() const noexcept { return owner_ != nullptr; }
   ChainFinder& finder() noexcept { return *finder_; }
 
+  // Changes of the layers while all this goes on (live/).
+
+  /// Odd while nobody may begin anything beside the owner. Another number than before: what was
+  /// taken from layers(), or kept of what they said, may be something else by now. To be looked at
+  /// inside a transfer of Readers, and again between a look at terms and keeping an answer.
+  std::uint64_t generation() const noexcept { return generation_.load(std::memory_order_acquire); }
+  /// How often layers have been replaced. Inside a transfer, in an even generation.
+  std::uint64_t layer_changes() const noexcept { return layer_changes_; }
+  /// Where writes are noted, if they are. As layer_changes().
+  WriteNotes* write_notes() const noexcept { return notes_; }
+
+  /// As long as it lives nobody else changes layers, and the disk does not close.
+  class Change {
+   public:
+    explicit Change(DiskState& disk) noexcept : disk_{&disk} {}
+    Change(Change&& other) noexcept : disk_{std::exchange(other.disk_, nullptr)} {}
+    Change& operator=(Change&&) = delete;
+    ~Change() {
+      if (disk_ != nullptr) disk_->end_change();
+    }
+
+   private:
+    DiskState* disk_;
+  };
+  /// Errors: busy (another change), invalid (closed), read_only.
+  Result<Change> begin_change();
+
+  /// Runs `action` while nobody else does anything with the layers: in the owner's thread, or,
+  /// where there is none, in this one. Within it every call of this object that does I/O works at
+  /// once. Errors: those of `action`; busy, with nothing done, when a queue's thread does not let
+  /// go.
+  using Action = std::function<Status()>;
+  Status still(const Action& action);
+  /// A sign of requests beside work in the background: another value, or true. Any thread.
+  std::uint64_t requests_served() const noexcept;
+  bool has_transfers() const noexcept { return readers_.any_transfer(); }
+  /// Runs a job that makes room for others.
+  Status run_in_background(Job& job) noexcept;
+  /// Without an I/O stop: `question` runs between operations.
+  void ask(const std::function<void()>& question) noexcept;
+
+  // In still moments only.
+
+  /// Leaves the leaf as a closed image, has `edit` change the file, and opens it again, whatever
+  /// came of that. Where it does not open, the disk fails from now on.
+  using Edit = std::function<Status(File& file)>;
+  Status edit_leaf(const Edit& edit);
+  /// A new leaf over the one that there is, which is only read from now on.
+  void push_leaf(OpenedImage image, std::string path);
+  /// A layer goes; the one below it holds all that is read of it.
+  void drop_layer(std::size_t index);
+  /// Another open of the same file takes the place of a parent.
+  void replace_layer(std::size_t index, OpenedImage image);
+  /// The leaf gets a new id with the next change, as if somebody else had it open from now on.
+  Status renew_leaf();
+  /// From now on the disk fails.
+  void break_leaf(Error reason);
+  void note_writes(WriteNotes* notes) noexcept;
+  /// The file of a layer, which may outlive the layer.
+  std::shared_ptr<File> share_file(std::size_t index);
+
+  /// Beside still moments: whether the leaf has been changed since it was opened. The owner's.
+  bool leaf_was_written() noexcept {
+    return opened_.images.front().layer->link_identity() != opened_.images.front().first_id;
+  }
+  const LayerOpenOptions& how() const noexcept { return opened_.how; }
+  bool direct() const noexcept { return opened_.direct; }
+  std::vector<std::string> paths_now() const;
+
  private:
+  class Moment;
+  void end_change() noexcept;
+  void layers_changed();
+  Status close_leaf() noexcept;
+  Status reopen_leaf(const std::shared_ptr<File>& file);
+  bool owner_is_elsewhere() const noexcept;
   /// Runs `job` here, or has the owner run it.
   Status run(Job& job) noexcept;
   Status start_owner();
@@ -89,12 +178,22 @@ class DiskState {
   DriverKind driver_kind_;
   std::unique_ptr<Driver> driver_;  // made when first used, until there is an owner
   bool closed_ = false;
+  Geometry shape_;  // of the leaf; the two that may change are those below
+  std::atomic<std::uint64_t> virtual_size_;
+  std::atomic<std::uint64_t> block_size_;
+  Host* host_;
+
+  alignas(64) std::atomic<std::uint64_t> generation_{0};
+  std::uint64_t layer_changes_ = 0;
+  WriteNotes* notes_ = nullptr;
+  mutable std::mutex naming_;  // of opened_.paths, beside whom changes them
+  bool changing_ = false;      // under joining_
 
   CommandCounts counts_;
   Readers readers_;
   std::unique_ptr<ChainFinder> finder_;
   std::unique_ptr<Owner> owner_;
-  std::mutex joining_;  // of what follows, and of making the owner
+  std::recursive_mutex joining_;  // of what follows, and of making the owner
   std::uint32_t queues_ = 0;
 };
 

@@ -214,6 +214,8 @@ Result<OpenedChain> open_chain(const std::string& path, const OpenOptions& optio
   }
   const LayerOpenOptions how{.writable = options.access == Access::read_write,
                              .table_cache_bytes = options.table_cache_bytes};
+  chain.how = how;
+  chain.direct = options.direct;
   const PosixFile* leaf_file = file.get();
   OVHD_TRY(OpenedImage leaf, open_layer(chain.format, std::move(file), how, host));
   report_notes(options, path, *leaf.layer);

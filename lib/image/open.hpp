@@ -28,6 +28,9 @@ struct OpenedChain {
   std::vector<std::string> paths{};
   Format format{};
   bool complete = true;  ///< False: the last image has a parent that was not opened.
+  /// For what is opened later: how the leaf was, and whether transfers avoid the page cache.
+  LayerOpenOptions how{};
+  bool direct = false;
 };
 
 /// Opens `path` and its parents. Fills options.report as far as it gets.

@@ -10,6 +10,7 @@
 #include "image/edit_file.hpp"
 #include "image/open.hpp"
 #include "image/partitions.hpp"
+#include "image/resize_request.hpp"
 #include "image/smallest_size.hpp"
 #include "io/host.hpp"
 #include "vhdx/resize.hpp"
@@ -36,13 +37,6 @@ Error too_small(const SmallestSize& smallest) {
   return error;
 }
 
-/// What is known of the disk before its size changes, and the size it is to have.
-struct Request {
-  std::uint64_t size = 0;
-  /// As it was: where the first copy is damaged, the backup is not found at a new end.
-  std::optional<Gpt> gpt{};
-};
-
 /// The GPT of a disk, where it has one.
 Result<std::optional<Gpt>> gpt_of(Disk& disk) {
   const Geometry& geometry = disk.geometry();
@@ -51,16 +45,43 @@ Result<std::optional<Gpt>> gpt_of(Disk& disk) {
   return std::move(table.gpt);
 }
 
-/// Decides on the size, from what the disk holds.
-Result<Request> decide(const std::string& path, const ResizeOptions& options, ResizeResult& out) {
+Result<ResizeRequest> decide(const std::string& path, const ResizeOptions& options,
+                             ResizeResult& out) {
   OVHD_TRY(Disk disk, look_inside(path, options.parents, options.report));
+  OVHD_TRY(const ResizeRequest request, decide_resize(disk, options, out));
+  OVHD_CHECK(disk.close());
+  return request;
+}
+
+/// The backup of the GPT, at the end of a disk of `size`, which the disk has now or will have.
+Status move_backup(const std::string& path, const ResizeOptions& options, const Gpt& gpt,
+                   std::uint64_t size) {
+  OVHD_TRY(Disk disk, Disk::open(path, {.access = Access::read_write,
+                                        .parents = options.parents,
+                                        .driver = DriverKind::blocking,
+                                        .report = options.report}));
+  OVHD_CHECK(move_gpt(gpt, size, disk.geometry().logical_sector_size, writes_of(disk),
+                      [&disk] { return disk.flush(); }));
+  return disk.close();
+}
+
+}  // namespace
+
+Result<GptState> gpt_state(Disk& disk) {
+  OVHD_TRY(const std::optional<Gpt> gpt, gpt_of(disk));
+  if (!gpt) return GptState::none;
+  if (gpt->from_backup) return GptState::first_damaged;
+  return gpt->backup_valid ? GptState::whole : GptState::backup_elsewhere;
+}
+
+Result<ResizeRequest> decide_resize(Disk& disk, const ResizeOptions& options, ResizeResult& out) {
   // An unfinished merge rests on the sizes and the ids of the chain.
   OVHD_TRY(const DiskInfo info, disk.info(false));
   std::vector<std::string> paths;
   for (const LayerInfo& layer : info.layers) paths.push_back(layer.path);
   OVHD_CHECK(expect_no_pending_merge(paths));
   out.old_size = disk.geometry().virtual_size;
-  Request request{.size = options.size};
+  ResizeRequest request{.size = options.size};
   if (auto gpt = gpt_of(disk)) {
     request.gpt = *std::move(gpt);
   } else if (options.fix_gpt || gpt.error().code != Errc::corrupt) {
@@ -78,53 +99,31 @@ Result<Request> decide(const std::string& path, const ResizeOptions& options, Re
   if (options.minimum) request.size = out.smallest.bytes;
   if (request.size < parent) return too_small({.bytes = parent, .basis = SizeBasis::parent});
   if (smallest && request.size < smallest->bytes && !options.force) return too_small(*smallest);
-  OVHD_CHECK(disk.close());
   return request;
 }
 
-Status change_size(EditedFile& edited, std::uint64_t size, Progress* progress, ResizeResult& out) {
-  if (edited.format == Format::vhd) {
-    OVHD_TRY(auto plan, vhd::plan_resize(*edited.file, size));
+Status change_size(Format format, File& file, std::uint64_t size, Host& host, Progress* progress,
+                   ResizeResult& out) {
+  if (format == Format::vhd) {
+    OVHD_TRY(auto plan, vhd::plan_resize(file, size));
     out.table_moved = plan.table_moved;
-    return run_steps(std::move(plan.steps), plan.file_bytes, *edited.file, progress);
+    return run_steps(std::move(plan.steps), plan.file_bytes, file, progress);
   }
-  OVHD_TRY(auto plan, vhdx::plan_resize(*edited.file, size, system_host()));
+  OVHD_TRY(auto plan, vhdx::plan_resize(file, size, host));
   out.table_moved = plan.table_moved;
-  return run_steps(std::move(plan.steps), plan.file_bytes, *edited.file, progress);
+  return run_steps(std::move(plan.steps), plan.file_bytes, file, progress);
 }
 
-/// The backup of the GPT, at the end of a disk of `size`, which the disk has now or will have.
-Status move_backup(const std::string& path, const ResizeOptions& options, const Gpt& gpt,
-                   std::uint64_t size) {
-  OVHD_TRY(Disk disk, Disk::open(path, {.access = Access::read_write,
-                                        .parents = options.parents,
-                                        .driver = DriverKind::blocking,
-                                        .report = options.report}));
-  OVHD_CHECK(move_gpt(gpt, size, disk.geometry().logical_sector_size, writes_of(disk),
-                      [&disk] { return disk.flush(); }));
-  return disk.close();
-}
-
-/// Both copies are there, the backup at the end of the new disk.
 bool gpt_fits(const Gpt& gpt, const ResizeResult& sizes) {
   if (sizes.new_size != sizes.old_size || gpt.from_backup) return false;
   return gpt.backup_valid;
-}
-
-}  // namespace
-
-Result<GptState> gpt_state(Disk& disk) {
-  OVHD_TRY(const std::optional<Gpt> gpt, gpt_of(disk));
-  if (!gpt) return GptState::none;
-  if (gpt->from_backup) return GptState::first_damaged;
-  return gpt->backup_valid ? GptState::whole : GptState::backup_elsewhere;
 }
 
 Result<ResizeResult> resize(const std::string& path, const ResizeOptions& options) {
   ResizeResult out;
   OVHD_TRY(EditedFile edited, open_for_edit(path));
   OVHD_TRY(out.file_size_before, edited.file->size());
-  OVHD_TRY(Request request, decide(path, options, out));
+  OVHD_TRY(ResizeRequest request, decide(path, options, out));
   out.new_size = request.size;
   out.has_gpt = request.gpt.has_value();
   const bool fix = options.fix_gpt && out.has_gpt && !gpt_fits(*request.gpt, out);
@@ -140,7 +139,8 @@ Result<ResizeResult> resize(const std::string& path, const ResizeOptions& option
       return Error{.code = Errc::busy, .what = "somebody else has changed the size meanwhile"};
     }
   }
-  OVHD_CHECK(change_size(edited, out.new_size, options.progress, out));
+  OVHD_CHECK(
+      change_size(edited.format, *edited.file, out.new_size, system_host(), options.progress, out));
   OVHD_TRY(out.file_size_after, edited.file->size());
   edited.file.reset();
   if (fix && out.new_size >= out.old_size) {

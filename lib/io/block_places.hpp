@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <vector>
 
 #include "io/layer.hpp"
@@ -16,8 +17,11 @@ class BlockPlaces {
   /// Remembers nothing, as long as open() was not called.
   BlockPlaces() : entries_(1) {}
 
-  /// `leaf` outlives this. Nothing is kept for layers that have no terms or no blocks.
+  /// Forgets what was kept, and keeps answers of `leaf` from now on; none of layers that have no
+  /// terms or no blocks. The layer may go away: its terms have to say so first.
   void open(const Layer& leaf);
+  /// Keeps nothing any more.
+  void close() noexcept;
 
   /// True when [at, at + length) lies in one block that is known, and is not empty; `out` is where.
   /// To be called, and used, inside a transfer of Readers.
@@ -54,6 +58,7 @@ class BlockPlaces {
   };
 
   static const AnswerTerms kNoTerms;
+  std::shared_ptr<const AnswerTerms> keeper_;
   const AnswerTerms* terms_ = &kNoTerms;
   unsigned shift_ = 63;
   std::uint64_t block_bytes_ = 1;

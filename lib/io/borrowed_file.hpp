@@ -23,6 +23,7 @@ class BorrowedFile : public File {
                     std::uint64_t length) noexcept override {
     return file_.clone_from(source, from, to, length);
   }
+  Status change_lock(Lock lock) noexcept override { return file_.change_lock(lock); }
   FileIdentity identity() const noexcept override { return file_.identity(); }
   const std::string& name() const noexcept override { return file_.name(); }
   bool writable() const noexcept override { return file_.writable(); }

@@ -18,6 +18,10 @@ Error host_error(std::int32_t result, FileOffset at, const char* what) noexcept 
   return {.code = full ? Errc::no_space : Errc::io, .sys_errno = code, .where = at, .what = what};
 }
 
+Status File::change_lock(Lock) noexcept {
+  return Error{.code = Errc::unsupported, .what = "a file without locks"};
+}
+
 Status File::clone_from(File&, FileOffset, FileOffset to, std::uint64_t) noexcept {
   return Error{.code = Errc::unsupported, .where = to, .what = "sharing extents between files"};
 }

@@ -9,6 +9,7 @@
 #include <string>
 
 #include "io/io_command.hpp"
+#include "io/lock.hpp"
 
 namespace openvhd {
 
@@ -62,6 +63,10 @@ class File {
 
   /// True when the file was opened for writing.
   virtual bool writable() const noexcept = 0;
+
+  /// Holds `lock` from now on in place of the one that this open has; where both are a lock, at no
+  /// moment neither. Errors: busy (the old one stays), unsupported (no file that is locked), io.
+  virtual Status change_lock(Lock lock) noexcept;
 
   /// The descriptor through which an asynchronous driver may execute `command` on its own, or -1
   /// when the command must go through execute(): in-memory overlays, simulated files, and kinds

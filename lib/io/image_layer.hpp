@@ -77,6 +77,8 @@ class ImageLayer : public Layer {
 struct OpenedImage {
   std::unique_ptr<File> file{};
   std::unique_ptr<ImageLayer> layer{};
+  /// link_identity() before anything was written, where somebody notes it.
+  Guid first_id{};
 };
 
 /// How a format is asked to open a file. A writable open of a dirty image replays its log into

@@ -26,6 +26,9 @@ class ImageStore {
   /// Opens an image; for writing where the lock is a writer's. Errors: as PosixFile::open().
   virtual Result<std::unique_ptr<File>> open(const std::string& path, Lock lock) = 0;
 
+  /// Opens an image for writing, with a reader's lock: for who holds one already, on another open.
+  virtual Result<std::unique_ptr<File>> open_to_change(const std::string& path) = 0;
+
   /// Makes a file: it has its name once `fill` has succeeded. Errors: invalid (something has the
   /// name), those of `fill`, io, no_space.
   using Fill = std::function<Status(File& file)>;
@@ -55,6 +58,7 @@ class PosixStore final : public ImageStore {
   explicit PosixStore(bool direct) noexcept : direct_{direct} {}
 
   Result<std::unique_ptr<File>> open(const std::string& path, Lock lock) override;
+  Result<std::unique_ptr<File>> open_to_change(const std::string& path) override;
   Status create(const std::string& path, const Fill& fill) override;
   Result<std::string> read_text(const std::string& path, std::size_t most) override;
   Status write_text(const std::string& path, const std::string& text) override;

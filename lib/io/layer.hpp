@@ -5,6 +5,7 @@
 
 #include <atomic>
 #include <cstdint>
+#include <memory>
 #include <openvhd/disk_info.hpp>
 #include <openvhd/error.hpp>
 #include <optional>
@@ -138,9 +139,12 @@ class Layer {
   /// False: only the owner can tell. Any thread; no lock, no allocation.
   virtual bool find(VirtualOffset, std::uint64_t, Extent&) noexcept { return false; }
 
-  /// The terms on which `whole_block` answers may be kept; null: they may not. The layer's, and
-  /// always the same.
-  virtual const AnswerTerms* terms() const noexcept { return nullptr; }
+  /// The terms on which `whole_block` answers may be kept; null: they may not. Always the same, and
+  /// there as long as anybody keeps them: who has not heard yet that the layer is gone still looks.
+  virtual std::shared_ptr<const AnswerTerms> terms() const noexcept { return nullptr; }
+
+  /// Nothing that find() has answered so far may be kept any longer: terms()->moves moves on.
+  virtual void withdraw_answers() noexcept {}
 
   /// The same for a write that changes nothing but bytes of payload: place() would answer the
   /// same extent at once, and wrote() would only take note that a flush has something to do.

@@ -19,6 +19,8 @@ constexpr std::uint64_t kResize = 103;
 constexpr std::uint64_t kForbidWrite = 201;
 constexpr std::uint64_t kForbidResize = 203;
 
+constexpr std::array kReaderBytes{kConsistentRead, kForbidWrite, kForbidResize};  // ascending
+
 // Wide enough for every such byte and for programs that lock the whole of a small file; bounded,
 // because some network storage makes locks of whole files mandatory.
 constexpr std::uint64_t kLockedBytes = kGiB;
@@ -82,8 +84,7 @@ Result<bool> foreign_writer(const Fd& file) noexcept {
 }
 
 Status lock_for_reading(const Fd& file) noexcept {
-  for (const std::uint64_t byte : {kConsistentRead, kForbidWrite, kForbidResize})
-    OVHD_CHECK(set_lock(file, F_RDLCK, {.at = byte}));
+  for (const std::uint64_t byte : kReaderBytes) OVHD_CHECK(set_lock(file, F_RDLCK, {.at = byte}));
   // After our own locks: a writer that comes in between sees them and gives up.
   OVHD_TRY(const bool written, foreign_writer(file));
   if (written) return lock_error(EAGAIN);
@@ -101,6 +102,27 @@ Status take_lock(const Fd& file, Lock lock) noexcept {
     drop_lock(file);
   }
   return taken;
+}
+
+Status change_lock(const Fd& file, Lock from, Lock to) noexcept {
+  if (from == to) return Ok{};
+  if (to == Lock::none) {
+    drop_lock(file);
+    return Ok{};
+  }
+  if (from == Lock::none || to == Lock::writer) {
+    // Of a reader's bytes the kernel makes a writer's, or leaves them as they are.
+    if (to == Lock::writer) return set_lock(file, F_WRLCK, kWhole);
+    return take_lock(file, to);
+  }
+  // Nobody else holds anything: its own bytes first, then the rest is let go.
+  std::uint64_t end = 0;
+  for (const std::uint64_t byte : kReaderBytes) OVHD_CHECK(set_lock(file, F_RDLCK, {.at = byte}));
+  for (const std::uint64_t byte : kReaderBytes) {
+    if (byte > end) OVHD_CHECK(set_lock(file, F_UNLCK, {.at = end, .length = byte - end}));
+    end = byte + 1;
+  }
+  return set_lock(file, F_UNLCK, {.at = end, .length = kLockedBytes - end});
 }
 
 // Unlocking what is not locked does no harm, and nobody could do anything about a failure.

@@ -7,19 +7,18 @@
 #include <openvhd/error.hpp>
 
 #include "base/fd.hpp"
+#include "io/lock.hpp"
 
 namespace openvhd {
-
-enum class Lock : std::uint8_t {
-  none,
-  reader,  ///< Other readers may come, QEMU's too; writers may not.
-  writer,  ///< Nobody else may come. Needs a descriptor that is open for writing.
-};
 
 /// Takes `lock`, which the open file description then holds until it is closed. Errors: busy,
 /// with nothing locked, when somebody holds what contradicts it; unsupported where the file
 /// system has no locks; io.
 Status take_lock(const Fd& file, Lock lock) noexcept;
+
+/// Takes `lock` in place of the one that `file` holds. Between two locks nobody gets in. Errors: as
+/// take_lock(), with the old lock still there.
+Status change_lock(const Fd& file, Lock from, Lock to) noexcept;
 
 /// Lets go of whatever take_lock() took, at once: the kernel may keep a closed description, and
 /// its locks, until a worker of io_uring has put away its last request.

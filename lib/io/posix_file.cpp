@@ -96,6 +96,12 @@ Result<std::unique_ptr<PosixFile>> PosixFile::adopt(Fd fd, std::string name,
 PosixFile::PosixFile(Key, Fd fd, std::string name, const Options& options) noexcept
     : fd_{std::move(fd)}, name_{std::move(name)}, options_{options} {}
 
+Status PosixFile::change_lock(Lock lock) noexcept {
+  OVHD_CHECK(openvhd::change_lock(fd_, options_.lock, lock));
+  options_.lock = lock;
+  return Ok{};
+}
+
 PosixFile::~PosixFile() {
   if (fd_ && options_.lock != Lock::none) drop_lock(fd_);
 }

@@ -46,6 +46,7 @@ class PosixFile final : public File {
   Status clone_from(File& source, FileOffset from, FileOffset to,
                     std::uint64_t length) noexcept override;
   std::int64_t modified_unix() noexcept override;
+  Status change_lock(Lock lock) noexcept override;
   FileIdentity identity() const noexcept override { return identity_; }
   const std::string& name() const noexcept override { return name_; }
   bool writable() const noexcept override { return options_.writable; }

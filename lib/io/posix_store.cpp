@@ -59,6 +59,12 @@ Result<std::unique_ptr<File>> PosixStore::open(const std::string& path, Lock loc
   return std::unique_ptr<File>{std::move(file)};
 }
 
+Result<std::unique_ptr<File>> PosixStore::open_to_change(const std::string& path) {
+  OVHD_TRY(auto file,
+           PosixFile::open(path, {.writable = true, .direct = direct_, .lock = Lock::reader}));
+  return std::unique_ptr<File>{std::move(file)};
+}
+
 Status PosixStore::create(const std::string& path, const Fill& fill) {
   OVHD_TRY(NewFile made, NewFile::create(path, {.overwrite = false, .direct = false}));
   OVHD_CHECK(fill(made.file()));

@@ -35,11 +35,28 @@ Result<std::unique_ptr<QueueRing>> QueueRing::create(std::uint32_t transfers,
   out->open_ = true;
   out->alarm_ = Fd{::eventfd(0, EFD_CLOEXEC)};
   if (!out->alarm_) return Error{.code = Errc::io, .sys_errno = errno, .what = "eventfd"};
+  out->plain_.fill(-1);
   std::ranges::copy(files, out->plain_.begin());
-  // Without, each transfer takes and drops a reference to its file.
-  out->fixed_files_ =
-      io_uring_register_files(&out->ring_, files.data(), static_cast<unsigned>(files.size())) == 0;
+  // Without, each transfer takes and drops a reference to its file. With room for all that may
+  // come: a table does not grow.
+  out->fixed_files_ = io_uring_register_files(&out->ring_, out->plain_.data(), kMostFiles) == 0;
   return out;
+}
+
+Status QueueRing::replace_files(std::span<const int> files) noexcept {
+  if (files.size() > kMostFiles)
+    return Error{.code = Errc::invalid, .what = "more files than a queue has room for"};
+  plain_.fill(-1);
+  std::ranges::copy(files, plain_.begin());
+  if (!fixed_files_) return Ok{};
+  for (unsigned done = 0; done < kMostFiles;) {
+    const int result =
+        io_uring_register_files_update(&ring_, done, plain_.data() + done, kMostFiles - done);
+    if (result <= 0)
+      return Error{.code = Errc::io, .sys_errno = -result, .what = "registering other files"};
+    done += static_cast<unsigned>(result);
+  }
+  return Ok{};
 }
 
 QueueRing::~QueueRing() {

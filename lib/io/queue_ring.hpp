@@ -43,6 +43,10 @@ class QueueRing {
     return out;
   }
 
+  /// Other files from now on, by the same rules as create(). No transfer is in flight or queued.
+  /// Errors: of the kernel; the ring has no file then.
+  Status replace_files(std::span<const int> files) noexcept;
+
   enum class Direction : std::uint8_t { read, write };
   /// Queues a transfer of one piece of memory, below 2 GiB; submit() sends it. `registered` names
   /// the piece's buffer of register_buffers(), or is negative. `tag`, not null, comes back with the

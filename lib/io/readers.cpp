@@ -24,6 +24,13 @@ bool Readers::passed(std::uint64_t retired) const noexcept {
   });
 }
 
+bool Readers::any_transfer() const noexcept {
+  return std::ranges::any_of(used(), [](const Slot& slot) {
+    return slot.in_flight_[0].load(std::memory_order_relaxed) != 0 ||
+           slot.in_flight_[1].load(std::memory_order_relaxed) != 0;
+  });
+}
+
 bool Readers::advance() noexcept {
   // A reader that has not shown itself yet sees, after its fence, all that was taken out of sight
   // before this one.

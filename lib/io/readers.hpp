@@ -81,6 +81,8 @@ class Readers {
   /// Transfers are counted on one of two sides. Moves new ones to the other side, if that one is
   /// empty. After two moves both have been empty since, and all that began before is over.
   bool advance() noexcept;
+  /// Whether there is a transfer at this moment. Any thread.
+  bool any_transfer() const noexcept;
   static constexpr unsigned kMovesUntilOver = 2;
 
  private:

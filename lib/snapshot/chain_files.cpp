@@ -39,6 +39,7 @@ Result<std::unique_ptr<detail::DiskState>> layers_over(const Workshop& shop, For
   OpenedChain chain;
   chain.format = format;
   chain.complete = complete;
+  chain.how.writable = writable;
   for (const HeldFile* held : files) {
     shop.blame(held->path);
     const bool change = writable && chain.images.empty();
@@ -48,7 +49,7 @@ Result<std::unique_ptr<detail::DiskState>> layers_over(const Workshop& shop, For
     chain.paths.push_back(held->path);
   }
   return std::make_unique<detail::DiskState>(
-      std::move(chain), writable ? Access::read_write : Access::read_only, shop.driver);
+      std::move(chain), writable ? Access::read_write : Access::read_only, shop.driver, shop.host);
 }
 
 ParentChange change_to(const std::string& child, const HeldFile& parent, const Guid& parent_id) {

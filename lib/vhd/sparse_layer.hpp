@@ -40,7 +40,12 @@ class SparseLayer final : public ImageLayer {
   bool find_writable(VirtualOffset at, std::uint64_t length, Extent& extent) noexcept override;
   void overwritten() noexcept override;
   bool settled() const noexcept override;
-  const AnswerTerms* terms() const noexcept override { return &shared_.terms; }
+  std::shared_ptr<const AnswerTerms> terms() const noexcept override {
+    return {shared_owner_, &shared_.terms};
+  }
+  void withdraw_answers() noexcept override {
+    shared_.terms.moves.fetch_add(1, std::memory_order_release);
+  }
 
   DiskType type() const noexcept override { return image_.type; }
   LayerInfo info() const override;
@@ -141,7 +146,8 @@ class SparseLayer final : public ImageLayer {
     std::atomic<bool> settled{false};
     std::atomic<bool> data_written{false};  // since the last round began
   };
-  Shared shared_;
+  std::shared_ptr<Shared> shared_owner_ = std::make_shared<Shared>();
+  Shared& shared_ = *shared_owner_;
 
   // From here on the owner's, but for pages of the table and what they lead to.
   alignas(64) BatCache table_;

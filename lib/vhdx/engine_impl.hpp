@@ -53,7 +53,12 @@ class Engine final : public ImageLayer {
   bool find_writable(VirtualOffset at, std::uint64_t length, Extent& extent) noexcept override;
   void overwritten() noexcept override;
   bool settled() const noexcept override;
-  const AnswerTerms* terms() const noexcept override { return &shared_.terms; }
+  std::shared_ptr<const AnswerTerms> terms() const noexcept override {
+    return {shared_owner_, &shared_.terms};
+  }
+  void withdraw_answers() noexcept override {
+    shared_.terms.moves.fetch_add(1, std::memory_order_release);
+  }
 
   DiskType type() const noexcept override { return image_.type(); }
   LayerInfo info() const override;
@@ -208,7 +213,8 @@ class Engine final : public ImageLayer {
     std::atomic<bool> late{false};          // late_bits_ has something
     std::atomic<bool> data_written{false};  // since the last commit began
   };
-  Shared shared_;
+  std::shared_ptr<Shared> shared_owner_ = std::make_shared<Shared>();
+  Shared& shared_ = *shared_owner_;
 
   // From here on the owner's alone, and on other cache lines.
   alignas(64) TableCache cache_;

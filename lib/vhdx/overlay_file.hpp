@@ -27,6 +27,7 @@ class OverlayFile : public File {
   std::uint64_t allocated_bytes() noexcept override { return base_->allocated_bytes(); }
   Result<FileRange> next_data(FileOffset at, FileOffset end) noexcept override;
   std::int64_t modified_unix() noexcept override { return base_->modified_unix(); }
+  Status change_lock(Lock lock) noexcept override { return base_->change_lock(lock); }
   FileIdentity identity() const noexcept override { return base_->identity(); }
   const std::string& name() const noexcept override { return base_->name(); }
   bool writable() const noexcept override { return false; }

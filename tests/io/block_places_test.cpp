@@ -18,11 +18,14 @@ class Terms final : public Layer {
     geometry_.virtual_size = size;
     geometry_.block_size = block;
   }
-  AnswerTerms said;
+  std::shared_ptr<AnswerTerms> kept = std::make_shared<AnswerTerms>();
+  AnswerTerms& said = *kept;
   bool gives_terms = true;
 
   const Geometry& geometry() const noexcept override { return geometry_; }
-  const AnswerTerms* terms() const noexcept override { return gives_terms ? &said : nullptr; }
+  std::shared_ptr<const AnswerTerms> terms() const noexcept override {
+    return gives_terms ? kept : nullptr;
+  }
   Step<Extent> locate(VirtualOffset, std::uint64_t) noexcept override { return Wait{}; }
   Step<Extent> place(VirtualOffset, std::uint64_t) noexcept override { return Wait{}; }
   void wrote(VirtualOffset, const Extent&) noexcept override {}

@@ -23,11 +23,9 @@ bool takes_space(IoCommand::Kind kind) {
 /// An open of a file of a store, which holds a lock.
 class SimStoreFile final : public SimFile {
  public:
-  SimStoreFile(SimStore& store, std::shared_ptr<SimDisk> disk, std::string name, Lock lock)
-      : SimFile{std::move(disk), lock == Lock::writer},
-        store_{store},
-        name_{std::move(name)},
-        lock_{lock} {
+  SimStoreFile(SimStore& store, std::shared_ptr<SimDisk> disk, std::string name, Lock lock,
+               bool writable)
+      : SimFile{std::move(disk), writable}, store_{store}, name_{std::move(name)}, lock_{lock} {
     auto& held = store_.locks_[identity().inode];
     if (lock_ == Lock::reader) ++held.first;
     if (lock_ == Lock::writer) ++held.second;
@@ -38,6 +36,17 @@ class SimStoreFile final : public SimFile {
     if (lock_ == Lock::writer) --held.second;
   }
 
+  Status change_lock(Lock lock) noexcept override {
+    auto& [readers, writers] = store_.locks_[identity().inode];
+    if (lock_ == Lock::reader) --readers;
+    if (lock_ == Lock::writer) --writers;
+    const bool free = lock != Lock::writer || (readers == 0 && writers == 0);
+    if (free) lock_ = lock;
+    if (lock_ == Lock::reader) ++readers;
+    if (lock_ == Lock::writer) ++writers;
+    if (free) return Ok{};
+    return Error{.code = Errc::busy, .what = "locked"};
+  }
   std::int32_t execute(const IoCommand& command) noexcept override {
     if (const int error = store_.injected(takes_space(command.kind)); error != 0) {
       // A tick passes, so that a failure that comes once does.
@@ -79,7 +88,15 @@ Result<std::unique_ptr<File>> SimStore::open(const std::string& path, Lock lock)
   if ((lock != Lock::none && writers != 0) || (lock == Lock::writer && readers != 0)) {
     return Error{.code = Errc::busy, .what = "locked"};
   }
-  return std::unique_ptr<File>{std::make_unique<SimStoreFile>(*this, disk, path, lock)};
+  return std::unique_ptr<File>{
+      std::make_unique<SimStoreFile>(*this, disk, path, lock, lock == Lock::writer)};
+}
+
+Result<std::unique_ptr<File>> SimStore::open_to_change(const std::string& path) {
+  // Whoever has a writer's lock is in the way, as for any reader.
+  OVHD_TRY(const auto reader, open(path, Lock::reader));
+  return std::unique_ptr<File>{std::make_unique<SimStoreFile>(
+      *this, std::get<std::shared_ptr<SimDisk>>(names_.at(path)), path, Lock::reader, true)};
 }
 
 Status SimStore::create(const std::string& path, const Fill& fill) {
@@ -87,7 +104,7 @@ Status SimStore::create(const std::string& path, const Fill& fill) {
   auto disk = std::make_shared<SimDisk>(MemoryStore{}, power_);
   disk->now().identity.inode = next_inode_++;
   {
-    SimStoreFile file{*this, disk, path, Lock::writer};
+    SimStoreFile file{*this, disk, path, Lock::writer, true};
     OVHD_CHECK(fill(file));
     OVHD_CHECK(file.sync());
   }

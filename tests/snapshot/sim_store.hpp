@@ -24,6 +24,7 @@ class SimStore final : public ImageStore {
       : power_{std::move(power)} {}
 
   Result<std::unique_ptr<File>> open(const std::string& path, Lock lock) override;
+  Result<std::unique_ptr<File>> open_to_change(const std::string& path) override;
   Status create(const std::string& path, const Fill& fill) override;
   Result<std::string> read_text(const std::string& path, std::size_t most) override;
   Status write_text(const std::string& path, const std::string& text) override;

@@ -5,6 +5,7 @@
 
 #include "base/checked.hpp"
 #include "base/try.hpp"
+#include "image/live/write_notes.hpp"
 #include "image/queue/chain_finder.hpp"
 #include "image/queue/owner.hpp"
 
@@ -50,7 +51,7 @@ std::uint64_t Door::read_mapped(VirtualOffset at, std::span<std::byte> into) noe
   if (slot_ == nullptr) return 0;
   const unsigned side = slot_->begin();
   Found found;
-  const bool known = disk_->finder().find(at, std::min(into.size(), kLongest), found);
+  const bool known = may_look() && disk_->finder().find(at, std::min(into.size(), kLongest), found);
   slot_->end_look_up();
   bool good = known;
   const auto part = into.first(known ? found.extent.length : 0);
@@ -75,13 +76,15 @@ Status Door::read(VirtualOffset at, std::span<std::byte> into) noexcept {
 }
 
 std::uint64_t Door::write_mapped(VirtualOffset at, std::span<std::byte> from) noexcept {
-  if (slot_ == nullptr || !disk_->files().front()->is_plain()) return 0;
+  if (slot_ == nullptr) return 0;
   const unsigned side = slot_->begin();
   Extent extent;
-  const bool known = disk_->finder().find_writable(at, std::min(from.size(), kLongest), extent);
+  const bool known = may_look() && disk_->files().front()->is_plain() &&
+                     disk_->finder().find_writable(at, std::min(from.size(), kLongest), extent);
   slot_->end_look_up();
   bool good = false;
   if (known) {
+    if (WriteNotes* const notes = disk_->write_notes()) notes->note(at, extent.length);
     good = transfer(IoCommand::Kind::write, 0, extent.at, from.first(extent.length));
     disk_->chain().leaf().overwritten();
   }

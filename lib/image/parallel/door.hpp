@@ -47,6 +47,8 @@ class Door {
   Status change(Job::Kind kind, VirtualOffset at, std::uint64_t length, bool durable) noexcept;
 
  private:
+  /// Inside a transfer: layers and files are there as long as it lasts.
+  bool may_look() const noexcept { return disk_->generation() % 2 == 0; }
   Status hand_over(Job::Kind kind, VirtualOffset at, std::span<std::byte> bytes,
                    bool durable) noexcept;
   std::uint64_t read_mapped(VirtualOffset at, std::span<std::byte> into) noexcept;

@@ -16,12 +16,12 @@ ParallelDisk::ParallelDisk(ParallelDisk&&) noexcept = default;
 ParallelDisk& ParallelDisk::operator=(ParallelDisk&&) noexcept = default;
 ParallelDisk::~ParallelDisk() = default;
 
-const Geometry& ParallelDisk::geometry() const noexcept { return state_->disk().geometry(); }
+Geometry ParallelDisk::geometry() const noexcept { return state_->disk().geometry(); }
 Format ParallelDisk::format() const noexcept { return state_->disk().format(); }
 DiskType ParallelDisk::type() const noexcept { return state_->disk().type(); }
 bool ParallelDisk::writable() const noexcept { return state_->disk().writable(); }
-const std::vector<std::string>& ParallelDisk::files() const noexcept {
-  return state_->disk().files();
+std::vector<std::string> ParallelDisk::files() const {
+  return detail::DiskState::of(state_->disk()).paths_now();
 }
 
 Status ParallelDisk::read(VirtualOffset at, std::span<std::byte> into) noexcept {

@@ -19,8 +19,10 @@ class ParallelState : public std::enable_shared_from_this<ParallelState> {
   static Result<std::shared_ptr<ParallelState>> open(const std::string& path,
                                                      const OpenOptions& options);
   ParallelState(Key, Disk disk) noexcept;
+  static ParallelState& of(const ParallelDisk& disk) noexcept { return *disk.state_; }
 
   const Disk& disk() const noexcept { return disk_; }
+  Disk& disk() noexcept { return disk_; }
 
   Status read(VirtualOffset at, std::span<std::byte> into) noexcept;
   Status write(VirtualOffset at, std::span<const std::byte> from, bool durable) noexcept;

@@ -24,6 +24,9 @@ struct Found {
 /// do not fit is looked up layer by layer each time.
 class ChainFinder {
  public:
+  /// For what a disk's queues remember together.
+  static constexpr std::uint64_t kBytes = std::uint64_t{4} << 20;
+
   /// Borrows the chain. `cache_bytes` bounds what is remembered; nothing for a chain of one.
   ChainFinder(const Chain& chain, std::uint64_t cache_bytes);
 

@@ -10,7 +10,23 @@
 
 namespace openvhd {
 
+class Chain;
 struct Job;
+
+/// What is to be done while nothing else is: see Owner. In the owner's thread.
+class StillMoment {
+ public:
+  /// From here on nobody begins anything beside the owner.
+  virtual void begin() noexcept = 0;
+  /// What others had begun is over.
+  virtual bool quiet() noexcept = 0;
+  virtual Status act() noexcept = 0;
+  /// Everybody goes on; whether or not act() has run.
+  virtual void end() noexcept = 0;
+
+ protected:
+  ~StillMoment() = default;
+};
 
 /// Whom a job goes back to.
 class JobSink {
@@ -26,16 +42,21 @@ class JobSink {
 
 /// One request, described. Stays in place until it is finished.
 struct Job {
-  enum class Kind : std::uint8_t { read, write, zero, trim, flush, close, map, call };
+  enum class Kind : std::uint8_t { read, write, zero, trim, flush, close, map, call, still };
 
   Kind kind{};
-  bool durable = false;  ///< write, zero: durable when it is done.
+  bool background = false;  ///< Of work that makes room for others.
+  bool durable = false;     ///< write, zero: durable when it is done.
   VirtualOffset at{};
   std::uint64_t length = 0;               ///< zero, trim, map: bytes.
   std::span<const iovec> buffers{};       ///< read, write.
   MapEntry entry{};                       ///< map: the answer.
   void (*call)(Job&) noexcept = nullptr;  ///< call: runs between operations.
-  void* context = nullptr;                ///< The caller's.
+  StillMoment* moment = nullptr;          ///< still: the status is act()'s, or busy.
+  /// The upper layers of the chain left away: what is left, and how many are not in it.
+  Chain* chain = nullptr;
+  std::uint32_t first_layer = 0;
+  void* context = nullptr;  ///< The caller's.
 
   JobSink* sink = nullptr;
   Status status{Ok{}};

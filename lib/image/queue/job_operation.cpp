@@ -3,7 +3,17 @@
 #include <exception>
 #include <utility>
 
+#include "image/live/write_notes.hpp"
+
 namespace openvhd {
+namespace {
+
+void note(Chain& chain, VirtualOffset at, std::uint64_t length) noexcept {
+  // What is not on the disk fails, and changes nothing.
+  if (check_request(chain.geometry(), at, length)) chain.write_notes()->note(at, length);
+}
+
+}  // namespace
 
 void CommandCounts::count(const IoCommand& command, bool of_layer) noexcept {
   switch (command.kind) {
@@ -52,32 +62,39 @@ ImageStatistics CommandCounts::read() const noexcept {
 void JobOperation::begin(Job& job) noexcept {
   job_ = &job;
   flushing_ = false;
+  Chain& chain = job.chain != nullptr ? *job.chain : chain_;
+  const bool moves = job.kind == Job::Kind::write;
+  const bool clears = job.kind == Job::Kind::zero || job.kind == Job::Kind::trim;
+  if (chain.write_notes() != nullptr && (moves || clears)) {
+    note(chain, job.at, moves ? total_bytes(job.buffers) : job.length);
+  }
   switch (job.kind) {
     case Job::Kind::read:
-      operation_.emplace<ReadOp>(chain_, job.at, job.buffers);
+      operation_.emplace<ReadOp>(chain, job.at, job.buffers);
       return;
     case Job::Kind::write:
-      operation_.emplace<WriteOp>(chain_, job.at, job.buffers);
+      operation_.emplace<WriteOp>(chain, job.at, job.buffers);
       return;
     case Job::Kind::zero:
-      operation_.emplace<ClearOp>(chain_, job.at, job.length, ClearKind::zero);
+      operation_.emplace<ClearOp>(chain, job.at, job.length, ClearKind::zero);
       return;
     case Job::Kind::trim:
-      operation_.emplace<ClearOp>(chain_, job.at, job.length, ClearKind::trim);
+      operation_.emplace<ClearOp>(chain, job.at, job.length, ClearKind::trim);
       return;
     case Job::Kind::flush:
-      operation_.emplace<FlushOp>(chain_, FlushOp::Kind::flush);
+      operation_.emplace<FlushOp>(chain, FlushOp::Kind::flush);
       return;
     case Job::Kind::close:
-      operation_.emplace<FlushOp>(chain_, FlushOp::Kind::close);
+      operation_.emplace<FlushOp>(chain, FlushOp::Kind::close);
       return;
     case Job::Kind::map:
-      operation_.emplace<MapOp>(chain_, job.at, job.length);
+      operation_.emplace<MapOp>(chain, job.at, job.length);
       return;
     case Job::Kind::call:
+    case Job::Kind::still:
       break;
   }
-  std::terminate();  // a call is no operation
+  std::terminate();  // these are no operations
 }
 
 Job& JobOperation::end() noexcept {

@@ -1,6 +1,7 @@
 #include "image/queue/owner.hpp"
 
 #include <algorithm>
+#include <chrono>
 #include <condition_variable>
 #include <exception>
 #include <mutex>
@@ -34,7 +35,7 @@ class Waiter final : public JobSink {
 
 }  // namespace
 
-Owner::Owner(Chain& chain, std::span<File* const> files, std::unique_ptr<Driver> driver,
+Owner::Owner(Chain& chain, const std::vector<File*>& files, std::unique_ptr<Driver> driver,
              CommandCounts& counts)
     : chain_{chain}, files_{files}, driver_{std::move(driver)}, counts_{counts} {
   const SignalsBlocked quiet;
@@ -117,10 +118,52 @@ void Owner::start_backlog() noexcept {
       give_back(job);
       continue;
     }
+    if (job.kind == Job::Kind::still) {
+      be_still(job);
+      continue;
+    }
+    if (!job.background) requests_.store(requests() + 1, std::memory_order_relaxed);
     JobOperation& operation = free_operation();
     operation.begin(job);
-    if (const Status started = driver_->start(operation, files_); !started) std::terminate();
+    const auto files = std::span{files_}.subspan(job.first_layer);
+    if (const Status started = driver_->start(operation, files); !started) std::terminate();
   }
+}
+
+void Owner::be_still(Job& job) noexcept {
+  StillMoment& moment = *job.moment;
+  moment.begin();
+  while (driver_->under_way() > 0) {
+    // Whose transfers are waited for may itself be waiting for what has just finished.
+    ring_sinks();
+    if (Operation* const done = driver_->wait_or_wake()) finish(*done);
+  }
+  ring_sinks();
+  if (wait_until_quiet(moment)) {
+    job.status = moment.act();
+  } else {
+    job.status =
+        Error{.code = Errc::busy, .what = "a queue's thread does not take back what has completed"};
+  }
+  moment.end();
+  give_back(job);
+}
+
+/// Transfers take as long as the medium does; only their queue's thread can say that they are over.
+bool Owner::wait_until_quiet(StillMoment& moment) noexcept {
+  using Clock = std::chrono::steady_clock;
+  constexpr std::chrono::seconds kLongest{5};
+  constexpr unsigned kLooks = 200;  // without sleeping
+  constexpr std::chrono::microseconds kPause{20};
+  for (unsigned looks = 0; looks < kLooks; ++looks) {
+    if (moment.quiet()) return true;
+    std::this_thread::yield();
+  }
+  for (const auto end = Clock::now() + kLongest; Clock::now() < end;) {
+    if (moment.quiet()) return true;
+    std::this_thread::sleep_for(kPause);
+  }
+  return false;
 }
 
 JobOperation& Owner::free_operation() {

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cstring>
 
+#include "image/live/write_notes.hpp"
 #include "image/queue/queue_state.hpp"
 
 namespace openvhd::detail {
@@ -26,7 +27,8 @@ bool QueueState::refuse(const Error& error) noexcept {
 bool QueueState::may_not_start(VirtualOffset at, std::uint64_t length) noexcept {
   if (((at.value | length) & sector_mask_) != 0)
     return !refuse({.code = Errc::misaligned, .what = "request in parts of a logical sector"});
-  if (at.value > virtual_size_ || length > virtual_size_ - at.value)
+  const std::uint64_t size = disk_->virtual_size();
+  if (at.value > size || length > size - at.value)
     return !refuse({.code = Errc::out_of_range, .what = "request beyond the end of the disk"});
   if (room_ == 0)
     return !refuse({.code = Errc::busy, .what = "as many requests as the queue's depth"});
@@ -65,6 +67,7 @@ bool QueueState::read(IoRequest& caller) noexcept {
 
 /// Inside a transfer.
 bool QueueState::read_unplaced(IoRequest& caller, unsigned side) noexcept {
+  keep_up();
   const std::uint64_t length = total_bytes(caller.buffers);
   if (may_not_start(caller.at, length) || (length > kMostBytes && !refuse(too_long()))) {
     slot_->end_transfer(side);
@@ -97,6 +100,7 @@ bool QueueState::write(IoRequest& caller) noexcept {
 
 /// Inside a transfer.
 bool QueueState::write_unplaced(IoRequest& caller, unsigned side) noexcept {
+  keep_up();
   const std::uint64_t length = total_bytes(caller.buffers);
   if ((!writable_ && !refuse(not_writable())) || may_not_start(caller.at, length) ||
       (length > kMostBytes && !refuse(too_long()))) {
@@ -127,7 +131,7 @@ bool QueueState::flush(IoRequest& caller) noexcept {
 /// Inside a look-up and a transfer. What holds for a whole block is kept for the next request.
 bool QueueState::find(VirtualOffset at, std::uint64_t length, Found& found) noexcept {
   const std::uint64_t moves = places_.moves();
-  if (!finder_->find(at, length, found)) return false;
+  if (!in_step() || !finder_->find(at, length, found)) return false;
   if (found.layer == 0 && found.extent.whole_block) places_.keep(at, found.extent.at, moves);
   return true;
 }
@@ -202,7 +206,9 @@ bool QueueState::write_found(IoRequest& caller, std::uint64_t length) noexcept {
   if (length != 0 && ring_ && leaf_file_.in_ring && !caller.durable) {
     slot_->begin_look_up();
     const std::uint64_t moves = places_.moves();
-    whole = finder_->find_writable(caller.at, length, extent) && extent.length == length;
+    whole =
+        in_step() && finder_->find_writable(caller.at, length, extent) && extent.length == length;
+    if (whole && notes_ != nullptr) notes_->note(caller.at, length);
     if (whole && extent.whole_block) places_.keep(caller.at, extent.at, moves);
     slot_->end_look_up();
   }

@@ -20,15 +20,15 @@ Result<std::unique_ptr<QueueState>> QueueState::open(std::shared_ptr<DiskState> 
     return Error{.code = Errc::invalid, .what = "depth of a queue: 1 to 1024"};
   auto out = std::make_unique<QueueState>(Key{}, std::move(disk), options.depth);
   OVHD_TRY(out->slot_, out->disk_->join_queue());
-  out->finder_ = &out->disk_->finder();
   if (out->disk_->driver() != DriverKind::blocking) OVHD_CHECK(out->open_ring());
+  const unsigned side = out->slot_->begin_transfer();
+  out->keep_up();
+  out->slot_->end_transfer(side);
   return out;
 }
 
 QueueState::QueueState(Key, std::shared_ptr<DiskState> disk, std::uint32_t depth)
     : disk_{std::move(disk)},
-      leaf_{&disk_->chain().leaf()},
-      virtual_size_{disk_->geometry().virtual_size},
       sector_mask_{disk_->geometry().logical_sector_size - std::uint64_t{1}},
       writable_{disk_->writable()},
       depth_{depth},
@@ -40,9 +40,40 @@ QueueState::~QueueState() {
   if (slot_ != nullptr) disk_->leave_queue(*slot_);
 }
 
-/// Every file of the chain twice: for transfers past the page cache, and for all others.
 Status QueueState::open_ring() noexcept {
+  most_transfers_ = std::max<std::uint32_t>(64, 2 * depth_);
+  OVHD_TRY(ring_, QueueRing::create(most_transfers_ + 1, {}));
+  return Ok{};
+}
+
+/// Learns what the disk is made of now, if it is not what it was. Inside a transfer.
+void QueueState::keep_up() noexcept {
+  const std::uint64_t now = disk_->generation();
+  if (now == generation_ || now % 2 != 0) return;
+  generation_ = now;
+  const bool other_layers = layer_changes_ != disk_->layer_changes();
+  const bool other_notes = notes_ != disk_->write_notes();
+  if (other_layers) take_layers();
+  if (!other_layers && !other_notes) return;
+  notes_ = disk_->write_notes();
+  // While writes are noted, each has to come by the place where that is done.
+  if (leaf_file_.in_ring && notes_ == nullptr) {
+    places_.open(*leaf_);
+  } else {
+    places_.close();
+  }
+}
+
+/// Every file of the chain twice: for transfers past the page cache, and for all others. None is
+/// in flight: the layers have changed since the last one.
+void QueueState::take_layers() noexcept {
   alignas(4096) static constexpr std::array<std::byte, 4096> kAligned{};
+  layer_changes_ = disk_->layer_changes();
+  finder_ = &disk_->finder();
+  leaf_ = &disk_->chain().leaf();
+  files_.clear();
+  leaf_file_ = {};
+  if (!ring_) return;
   std::vector<int> descriptors;
   for (File* const file : disk_->files()) {
     iovec buffer{const_cast<std::byte*>(kAligned.data()), kAligned.size()};
@@ -58,15 +89,14 @@ Status QueueState::open_ring() noexcept {
     descriptors.push_back(one.in_ring ? direct : -1);
     descriptors.push_back(one.in_ring ? cached : -1);
   }
-  most_transfers_ = std::max<std::uint32_t>(64, 2 * depth_);
-  OVHD_TRY(ring_, QueueRing::create(most_transfers_ + 1, descriptors));
+  const bool taken = bool{ring_->replace_files(descriptors)};
   for (std::size_t i = 0; i < files_.size(); ++i) {
+    // Without a file in the ring everything is the owner's.
+    files_[i].in_ring = files_[i].in_ring && taken;
     files_[i].direct = ring_->file(2 * i);
     files_[i].cached = ring_->file(2 * i + 1);
   }
   leaf_file_ = files_.front();
-  if (leaf_file_.in_ring) places_.open(*leaf_);
-  return Ok{};
 }
 
 void QueueState::count_latency(std::uint64_t start_ns, std::uint64_t requests) noexcept {
@@ -104,6 +134,7 @@ QueueStatistics::Kind& QueueState::counts_of(Job::Kind kind) noexcept {
     case Job::Kind::close:
     case Job::Kind::map:
     case Job::Kind::call:
+    case Job::Kind::still:
       break;
   }
   return statistics_.flushes;

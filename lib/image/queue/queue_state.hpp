@@ -101,6 +101,11 @@ class QueueState final : public JobSink {
   enum class Waiting : std::uint8_t { no, in_ring, for_descriptor };
 
   Status open_ring() noexcept;
+  void keep_up() noexcept;
+  void take_layers() noexcept;
+  /// Layers, files and answers are those that this queue knows. Inside a transfer; where an answer
+  /// is to be kept, after the look at its terms.
+  bool in_step() const noexcept { return disk_->generation() == generation_; }
   // Where a mapped request passes, in one piece: calls would cost as much as what they do.
   [[gnu::always_inline]] inline bool may_start_at_once(VirtualOffset at,
                                                        std::uint64_t length) const noexcept;
@@ -143,8 +148,11 @@ class QueueState final : public JobSink {
   Readers::Slot* slot_ = nullptr;
   std::unique_ptr<QueueRing> ring_;
   std::vector<LayerFile> files_;
-  LayerFile leaf_file_;  // the first
-  std::uint64_t virtual_size_ = 0;
+  LayerFile leaf_file_;                                      // the first
+  static constexpr std::uint64_t kNone = ~std::uint64_t{0};  // odd
+  std::uint64_t generation_ = kNone;
+  std::uint64_t layer_changes_ = kNone;
+  WriteNotes* notes_ = nullptr;
   std::uint64_t sector_mask_ = 0;
   bool writable_ = false;
 
