@@ -23,8 +23,9 @@ Result<CheckpointTree> on_checkpoints(const std::string& image, const Checkpoint
   return step(run);
 }
 
-/// "checkpoint 2026-01-31 23:59:59", in UTC.
-std::string name_with_time(std::int64_t unix_seconds) {
+}  // namespace
+
+std::string snapshot::name_with_time(std::int64_t unix_seconds) {
   // Civil from days, after the proleptic Gregorian calendar, with eras of 400 years.
   const std::int64_t days = unix_seconds / 86400 + 719468;
   const std::int64_t era = days / 146097;
@@ -45,8 +46,6 @@ std::string name_with_time(std::int64_t unix_seconds) {
          two(second / 3600) + ":" + two(second / 60 % 60) + ":" + two(second % 60);
 }
 
-}  // namespace
-
 Result<CheckpointTree> list_checkpoints(const std::string& image,
                                         const CheckpointOptions& options) {
   return on_checkpoints(image, options, [](CheckpointRun& run) { return run.list(); });
@@ -54,7 +53,8 @@ Result<CheckpointTree> list_checkpoints(const std::string& image,
 
 Result<CheckpointTree> create_checkpoint(const std::string& image, const std::string& name,
                                          const CheckpointOptions& options) {
-  const std::string given = name.empty() ? name_with_time(system_host().now_unix()) : name;
+  const std::string given =
+      name.empty() ? snapshot::name_with_time(system_host().now_unix()) : name;
   return on_checkpoints(image, options, [&](CheckpointRun& run) { return run.create(given); });
 }
 

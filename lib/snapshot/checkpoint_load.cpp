@@ -68,6 +68,10 @@ Result<Family> CheckpointRun::family() {
   return found;
 }
 
+bool CheckpointRun::is_checkpoint_of(const std::string& leaf, const std::string& root) {
+  return !disk_of(leaf).empty() && disk_of(leaf) == stem_of(root);
+}
+
 bool CheckpointRun::is_ours(const std::string& leaf) const {
   return disk_of(leaf) == stem_of(leaf_of(root_));
 }

@@ -283,14 +283,17 @@ Status CheckpointRun::expect_depth(const std::string& leaf) {
   return Error{.code = Errc::unsupported, .what = "more files in the chain than allowed (C02)"};
 }
 
+std::string CheckpointRun::new_leaf_name() const {
+  const std::string root = leaf_of(root_);
+  return root.substr(0, root.rfind('.')) + "_" + upper_case(to_string(shop_.host.random_guid())) +
+         (format_ == Format::vhdx ? ".avhdx" : ".avhd");
+}
+
 Result<std::string> CheckpointRun::make_leaf(const std::string& over) {
   OVHD_CHECK(expect_depth(over));
   OVHD_TRY(const HeldFile held, hold(shop_, path_of(over), Lock::none, std::nullopt));
   OVHD_TRY(const ImageFacts facts, facts_of(shop_, format_, held));
-  const std::string root = leaf_of(root_);
-  const std::string leaf = root.substr(0, root.rfind('.')) + "_" +
-                           upper_case(to_string(shop_.host.random_guid())) +
-                           (format_ == Format::vhdx ? ".avhdx" : ".avhd");
+  std::string leaf = new_leaf_name();
   ChildSpec spec{.geometry = facts.geometry,
                  .parent_linkage = facts.id,
                  .identifier = facts.disk_id,

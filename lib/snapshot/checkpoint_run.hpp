@@ -8,8 +8,12 @@
 #include "snapshot/catalogue.hpp"
 #include "snapshot/chain_files.hpp"
 #include "snapshot/family.hpp"
+#include "snapshot/online/pace.hpp"
 
 namespace openvhd::snapshot {
+
+/// "checkpoint 2026-01-31 23:59:59", in UTC.
+std::string name_with_time(std::int64_t unix_seconds);
 
 class CheckpointRun {
  public:
@@ -23,7 +27,21 @@ class CheckpointRun {
   Result<CheckpointTree> remove(const std::string& which);
   Result<CheckpointTree> rename(const std::string& which, const std::string& name);
 
+  // Of a disk in use, whose leaf `image` is (online/checkpoint_online.cpp).
+  Result<CheckpointTree> create_online(detail::DiskState& disk, const std::string& name);
+  Result<CheckpointTree> remove_online(detail::DiskState& disk, const std::string& which,
+                                       const Pace& pace);
+
  private:
+  Status begin_online(detail::DiskState& disk);
+  Result<std::string> make_leaf_online(const detail::DiskState& disk, const ChildSpec& spec,
+                                       const std::optional<Guid>& next_id);
+  Status put_leaf_online(detail::DiskState& disk, const std::string& leaf, const std::string& name,
+                         const std::optional<Guid>& next_id);
+  Status seal_parent_online(detail::DiskState& disk, std::uint32_t known);
+  Result<std::size_t> layer_over_online(detail::DiskState& disk, const std::string& file);
+  Status finish_online(detail::DiskState& disk, const Pace& pace);
+
   // Finding what there is (checkpoint_load.cpp).
   Status find_root();
   Status load();
@@ -32,6 +50,8 @@ class CheckpointRun {
   bool all_there() const;
   /// Whether a file has a name that this disk's checkpoints get.
   bool is_ours(const std::string& leaf) const;
+  /// Whether `leaf` has a name that checkpoints of the disk that began with `root` get.
+  static bool is_checkpoint_of(const std::string& leaf, const std::string& root);
 
   // Changing it.
   Status begin();  // finds, loads, locks, and finishes what is unfinished
@@ -47,6 +67,7 @@ class CheckpointRun {
   Result<bool> drop_one_hidden();
   Status merge_away(const std::string& target, const std::string& child);
   Result<std::string> make_leaf(const std::string& over);
+  std::string new_leaf_name() const;
   Result<std::size_t> index_of(const std::string& which) const;
   Result<std::vector<std::string>> children_of(const std::string& file);
   Status expect_depth(const std::string& leaf);

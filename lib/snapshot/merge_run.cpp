@@ -21,15 +21,18 @@ using Stage = MergeRecord::Stage;
 class MergeRun {
  public:
   MergeRun(const Workshop& shop, Format format, std::string target,
-           std::vector<std::string> child_dirs)
+           std::vector<std::string> child_dirs, MergeSide* side = nullptr)
       : shop_{shop},
         format_{format},
         target_path_{std::move(target)},
-        child_dirs_{std::move(child_dirs)} {}
+        child_dirs_{std::move(child_dirs)},
+        side_{side} {}
 
   Status begin(const MergeTask& task);
   Status resume();
+  Status resume_beside(const MergeTask& task);
   Result<MergeResult> go();
+  Result<MergeResult> go_beside();
 
  private:
   Status hold_all(const std::vector<FileIdentity>& identities);
@@ -38,6 +41,8 @@ class MergeRun {
   Status note_target_id();
   Status give_up_siblings();
   Status copy();
+  Status tell_of_new_id();
+  Status tell(const HeldFile& child, const ParentChange& change);
   Result<bool> child_has_moved_on();
   Status catch_up();
   Status copy_layers(const std::vector<const HeldFile*>& sources, const Milestone& milestone);
@@ -54,6 +59,7 @@ class MergeRun {
   Format format_;
   std::string target_path_;
   std::vector<std::string> child_dirs_;
+  MergeSide* side_;
   MergeRecord record_;
   // The merged files, the child first; without a file where it is gone already.
   std::vector<HeldFile> files_;
@@ -339,15 +345,57 @@ Status MergeRun::give_up_siblings() {
   return Ok{};
 }
 
+Status MergeRun::tell(const HeldFile& child, const ParentChange& change) {
+  shop_.blame(child.path);
+  if (side_ != nullptr) return side_->tell(child, change);
+  return set_parent(format_, *child.file, change, shop_.host);
+}
+
+Status MergeRun::tell_of_new_id() {
+  if (format_ != Format::vhdx) return Ok{};
+  OVHD_TRY(const ImageFacts target, facts_of(shop_, format_, target_));
+  // Both, since the image may have named the target of now by the second of its links alone.
+  return tell(files_.back(), {.linkage = target.id, .linkage2 = record_.new_id});
+}
+
+// A retry: the merge that was stopped is this one, and was copying.
+Status MergeRun::resume_beside(const MergeTask& task) {
+  OVHD_TRY(const MergeRecord record, read_record(shop_.store, target_path_));
+  const std::vector<std::string> files{recorded_name(target_path_, task.paths.front())};
+  if (record.stage != Stage::copy || record.files != files) {
+    return Error{.code = Errc::denied,
+                 .what = "another merge into it was interrupted: finish it first (C05)"};
+  }
+  return resume();
+}
+
+Result<MergeResult> MergeRun::go_beside() {
+  result_.disk = target_path_;
+  OVHD_CHECK(give_up_siblings());
+  OVHD_CHECK(tell_of_new_id());
+  MovedBytes moved;
+  const auto milestone = [&](std::uint64_t done) -> Status {
+    record_.done = done;
+    return enter(Stage::copy);
+  };
+  OVHD_CHECK(side_->copy(target_, record_.new_id, milestone, moved));
+  const auto tail = [&](const Guid& id, bool& past) -> Status {
+    // Of a leaf: the one under which the last of it was taken.
+    record_.ids.front() = id;
+    OVHD_CHECK(enter(Stage::relink));
+    past = true;
+    OVHD_CHECK(relink());
+    return remove();
+  };
+  OVHD_CHECK(side_->settle(tail));
+  result_.copied_bytes = moved.copied;
+  result_.cleared_bytes = moved.cleared;
+  return std::move(result_);
+}
+
 Status MergeRun::copy() {
   OVHD_CHECK(give_up_siblings());
-  if (format_ == Format::vhdx) {
-    OVHD_TRY(const ImageFacts target, facts_of(shop_, format_, target_));
-    shop_.blame(files_.back().path);
-    // Both, since the image may have named the target of now by the second of its links alone.
-    OVHD_CHECK(set_parent(format_, *files_.back().file,
-                          {.linkage = target.id, .linkage2 = record_.new_id}, shop_.host));
-  }
+  OVHD_CHECK(tell_of_new_id());
   std::vector<const HeldFile*> sources;
   for (const HeldFile& held : files_) sources.push_back(&held);
   const auto milestone = [&](std::uint64_t done) -> Status {
@@ -387,9 +435,7 @@ Status MergeRun::copy_layers(const std::vector<const HeldFile*>& sources,
 Status MergeRun::relink() {
   OVHD_TRY(const ImageFacts target, facts_of(shop_, format_, target_));
   for (const HeldFile& child : children_) {
-    shop_.blame(child.path);
-    OVHD_CHECK(
-        set_parent(format_, *child.file, change_to(child.path, target_, target.id), shop_.host));
+    OVHD_CHECK(tell(child, change_to(child.path, target_, target.id)));
     result_.reparented.push_back(child.path);
   }
   for (const HeldFile& child : told_) {
@@ -442,6 +488,14 @@ Result<MergeResult> run_merge(const Workshop& shop, const MergeTask& task) {
   MergeRun run{shop, task.format, task.paths.back(), task.child_dirs};
   OVHD_CHECK(run.begin(task));
   return run.go();
+}
+
+Result<MergeResult> run_merge(const Workshop& shop, const MergeTask& task, MergeSide& side) {
+  MergeRun run{shop, task.format, task.paths.back(), task.child_dirs, &side};
+  const bool again = shop.store.exists(record_path(task.paths.back()));
+  // Nobody writes to images while they are looked into.
+  OVHD_CHECK(side.still([&] { return again ? run.resume_beside(task) : run.begin(task); }));
+  return run.go_beside();
 }
 
 Result<MergeResult> finish_merge(const Workshop& shop, Format format, const std::string& target,
