@@ -69,4 +69,15 @@ Result<MergeResult> merge(Disk& disk, std::uint32_t layer, const OnlineOptions& 
 /// The same.
 Result<MergeResult> merge(ParallelDisk& disk, std::uint32_t layer, const OnlineOptions& options);
 
+/// Makes the file of a dynamic or differencing VHDX shorter, as compact(path) with
+/// CompactMode::quick does: blocks from its end move into holes one by one. A block is read where
+/// it was until it is elsewhere; changes of it wait for as long as it takes to copy it. At last,
+/// with requests waiting for some syncs, the file is cut off. A crash keeps what has been moved
+/// durably.
+///
+/// Errors also: unsupported (VHD, fixed disks), cancelled (compacted in part).
+Result<CompactResult> compact(Disk& disk, const OnlineOptions& options);
+/// The same.
+Result<CompactResult> compact(ParallelDisk& disk, const OnlineOptions& options);
+
 }  // namespace openvhd

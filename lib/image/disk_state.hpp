@@ -121,6 +121,9 @@ class DiskState {
   bool has_transfers() const noexcept { return readers_.any_transfer(); }
   /// Runs a job that makes room for others.
   Status run_in_background(Job& job) noexcept;
+  /// Holds up changes of a range through the owner, or lets them go on. In ask().
+  void hold_changes(VirtualOffset at, std::uint64_t length) noexcept;
+  void release_changes() noexcept;
   /// Without an I/O stop: `question` runs between operations.
   void ask(const std::function<void()>& question) noexcept;
 

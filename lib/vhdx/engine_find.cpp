@@ -75,17 +75,20 @@ bool Engine::find_elsewhere(VirtualOffset at, std::uint64_t length, Extent& exte
   return false;
 }
 
-// A block that is being moved (compaction, not there yet) must not be overwritten where it was:
-// its mover has to take it out of may_overwrite, and wait for transfers, before it copies.
+// A block that is being moved must not be overwritten where it was: from hide() on this does not
+// answer for it, nor does anybody keep where it is, and before it is copied all who had an answer
+// have ended their transfers (BlockMover::over()).
 bool Engine::find_writable(VirtualOffset at, std::uint64_t length, Extent& extent) noexcept {
   if (!shared_.terms.may_overwrite.load(std::memory_order_acquire)) return false;
   const Piece piece = piece_of(at, length);
   const TablePage* const page = TableCache::in_memory(bat_pages_[piece.index / kTablePageWords]);
   if (page == nullptr) return false;
   const BatEntry entry = entry_in(*page, piece.index);
+  const std::uint64_t moving = shared_.moving.load(std::memory_order_acquire);
+  if (moving == piece.block) return false;
   if (entry.payload_state() == PayloadState::fully_present) {
     put_data(piece, entry, length, extent);
-    return true;
+    return moving < piece.block || moving > (at.value + extent.length - 1) >> block_shift_;
   }
   if (entry.payload_state() != PayloadState::partially_present) return false;
   // Sectors that are there stay there as long as the block lives: writing them sets no bit. As for

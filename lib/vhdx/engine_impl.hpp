@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "io/active_operations.hpp"
+#include "io/block_mover.hpp"
 #include "io/file.hpp"
 #include "io/host.hpp"
 #include "io/image_layer.hpp"
@@ -28,7 +29,7 @@ namespace openvhd::vhdx {
 /// block is found by two loads, without a lock or an allocation, on any thread (engine_find.cpp).
 /// Everything that changes a table goes through one owner: Space gives room, Journal makes it
 /// durable.
-class Engine final : public ImageLayer {
+class Engine final : public ImageLayer, public BlockMover {
  public:
   /// `file_bytes` is the size of the file now. Call find_holes() before anything else.
   Engine(ParsedImage image, File& file, const LayerOpenOptions& options, Host& host,
@@ -59,6 +60,14 @@ class Engine final : public ImageLayer {
   void withdraw_answers() noexcept override {
     shared_.terms.moves.fetch_add(1, std::memory_order_release);
   }
+
+  // engine_move.cpp
+  std::uint64_t hide(VirtualOffset at) noexcept override;
+  void show() noexcept override;
+  bool over(std::uint64_t asked) noexcept override;
+  std::optional<FileOffset> claim(FileOffset below) noexcept override;
+  void give_back(FileOffset at) noexcept override;
+  Step<bool> move(VirtualOffset at, FileOffset from, FileOffset to) noexcept override;
 
   DiskType type() const noexcept override { return image_.type(); }
   LayerInfo info() const override;
@@ -150,7 +159,8 @@ class Engine final : public ImageLayer {
   // Finding in memory, on any thread (engine_find.cpp).
   void put_data(const Piece& piece, BatEntry entry, std::uint64_t wanted,
                 Extent& extent) const noexcept {
-    extent = {Extent::Kind::data, entry.offset() + piece.offset, piece.length, true};
+    const bool stays = shared_.moving.load(std::memory_order_acquire) != piece.block;
+    extent = {Extent::Kind::data, entry.offset() + piece.offset, piece.length, stays};
     if (piece.length < wanted) extend_data(piece.block, wanted, extent);
   }
   void extend_data(std::uint64_t block, std::uint64_t wanted, Extent& extent) const noexcept;
@@ -206,12 +216,14 @@ class Engine final : public ImageLayer {
   // By chunk, made when first needed, and kept; empty in images without a parent.
   std::vector<std::atomic<BitmapHomes*>> bitmap_pages_;
 
+  static constexpr std::uint64_t kNoBlock = ~std::uint64_t{0};
   // What other threads ask about; stored only when it changes.
   struct alignas(64) Shared {
     AnswerTerms terms;                      // overwrites: the header says so, nothing has failed
     std::atomic<bool> settled{true};        // all that tables say is durable
     std::atomic<bool> late{false};          // late_bits_ has something
     std::atomic<bool> data_written{false};  // since the last commit began
+    std::atomic<std::uint64_t> moving{kNoBlock};
   };
   std::shared_ptr<Shared> shared_owner_ = std::make_shared<Shared>();
   Shared& shared_ = *shared_owner_;

@@ -55,8 +55,9 @@ std::optional<SpaceRun> Space::take_fresh(std::uint64_t count) noexcept {
 
 std::optional<std::uint64_t> Space::find_unowned(std::uint64_t count) noexcept {
   if (none_of_ != 0 && count >= none_of_) return std::nullopt;
-  auto found = search_unowned(search_from_, count);
-  if (!found && search_from_ != 0) found = search_unowned(0, count);
+  const std::uint64_t end = file_bytes_ / kMiB;
+  auto found = search_unowned(search_from_, end, count);
+  if (!found && search_from_ != 0) found = search_unowned(0, end, count);
   if (found) {
     search_from_ = *found + count;
   } else {
@@ -65,9 +66,17 @@ std::optional<std::uint64_t> Space::find_unowned(std::uint64_t count) noexcept {
   return found;
 }
 
-std::optional<std::uint64_t> Space::search_unowned(std::uint64_t from,
-                                                   std::uint64_t count) noexcept {
-  const std::uint64_t end = file_bytes_ / kMiB;
+std::optional<FileOffset> Space::claim_hole(std::uint64_t length, FileOffset below) noexcept {
+  const std::uint64_t count = length / kMiB;
+  const std::uint64_t end = std::min(mib(below), file_bytes_ / kMiB);
+  const auto found = search_unowned(0, end, count);
+  if (!found) return std::nullopt;
+  owned_.mark(*found, count);
+  return offset_of({*found, count});
+}
+
+std::optional<std::uint64_t> Space::search_unowned(std::uint64_t from, std::uint64_t end,
+                                                   std::uint64_t count) const noexcept {
   for (;;) {
     const auto found = owned_.find_clear(from, end, count);
     if (!found) return std::nullopt;

@@ -58,6 +58,15 @@ class Space {
     add_fresh({{mib(at), length / kMiB}, growths_});
   }
 
+  /// Takes the first `length` bytes that nobody owns and that end at `below` at most, whatever they
+  /// hold: for who writes all of them before they are named.
+  std::optional<FileOffset> claim_hole(std::uint64_t length, FileOffset below) noexcept;
+  /// Takes back what claim_hole() gave, and nobody named.
+  void drop_hole(FileOffset at, std::uint64_t length) noexcept {
+    owned_.release(mib(at), length / kMiB);
+    none_of_ = 0;
+  }
+
   /// Gives up a range. It is used again once group `group` is durable and every operation up to
   /// `serial` has left.
   void free(FileOffset at, std::uint64_t length, std::uint64_t group, std::uint64_t serial);
@@ -89,7 +98,8 @@ class Space {
   static std::uint64_t mib(FileOffset at) noexcept { return at.value / kMiB; }
   std::optional<SpaceRun> take_fresh(std::uint64_t count) noexcept;
   std::optional<std::uint64_t> find_unowned(std::uint64_t count) noexcept;
-  std::optional<std::uint64_t> search_unowned(std::uint64_t from, std::uint64_t count) noexcept;
+  std::optional<std::uint64_t> search_unowned(std::uint64_t from, std::uint64_t end,
+                                              std::uint64_t count) const noexcept;
   void add_freed(const Freed& freed);
   void add_fresh(FreshRun run);
   SpaceRun growth_run(std::uint64_t count, std::uint64_t most) const noexcept;

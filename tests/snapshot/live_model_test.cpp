@@ -313,6 +313,23 @@ TEST_P(LiveModelTest, LayersAreMergedUnderWriters) {
   });
 }
 
+TEST_P(LiveModelTest, BlocksMoveUnderWriters) {
+  if (GetParam().format != Format::vhdx) GTEST_SKIP() << "a VHD is compacted closed";
+  beside([this](ParallelDisk& disk, unsigned round) {
+    // Holes for blocks to move to: what a larger disk had at its end.
+    ok(disk.resize({.size = kDisk + 32 * kMiB, .force = true}), "resize", {});
+    std::vector<std::byte> bytes(kMiB, std::byte{1});
+    for (unsigned i = 0; i < 8; ++i)
+      ASSERT_TRUE(disk.write({kDisk + (8 * (round % 3) + i) * kMiB}, bytes, false));
+    ASSERT_TRUE(disk.trim({kDisk}, 4 * kMiB, false));
+    OpenReport report;
+    const auto done = compact(disk, {.bytes_per_second = kFast, .report = &report});
+    ok(done, "compact", report);
+    ok(disk.resize({.size = kDisk, .force = true}), "resize", {});
+    ok(compact(disk, {.bytes_per_second = kFast, .report = &report}), "compact", report);
+  });
+}
+
 INSTANTIATE_TEST_SUITE_P(, LiveModelTest,
                          testing::Values(Kind{"Vhdx", Format::vhdx}, Kind{"Vhd", Format::vhd},
                                          Kind{"VhdxPool", Format::vhdx, DriverKind::blocking}),

@@ -95,6 +95,14 @@ Status DiskState::run_in_background(Job& job) noexcept {
   return run(job);
 }
 
+void DiskState::hold_changes(VirtualOffset at, std::uint64_t length) noexcept {
+  if (owner_) owner_->hold(at, length);
+}
+
+void DiskState::release_changes() noexcept {
+  if (owner_) owner_->release();
+}
+
 /// What follows from other images.
 void DiskState::layers_changed() {
   files_ = files_of(opened_);

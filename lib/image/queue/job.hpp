@@ -11,6 +11,7 @@
 namespace openvhd {
 
 class Chain;
+struct MovedBlock;
 struct Job;
 
 /// What is to be done while nothing else is: see Owner. In the owner's thread.
@@ -42,7 +43,7 @@ class JobSink {
 
 /// One request, described. Stays in place until it is finished.
 struct Job {
-  enum class Kind : std::uint8_t { read, write, zero, trim, flush, close, map, call, still };
+  enum class Kind : std::uint8_t { read, write, zero, trim, flush, close, map, call, still, move };
 
   Kind kind{};
   bool background = false;  ///< Of work that makes room for others.
@@ -53,6 +54,7 @@ struct Job {
   MapEntry entry{};                       ///< map: the answer.
   void (*call)(Job&) noexcept = nullptr;  ///< call: runs between operations.
   StillMoment* moment = nullptr;          ///< still: the status is act()'s, or busy.
+  MovedBlock* moved = nullptr;            ///< move.
   /// The upper layers of the chain left away: what is left, and how many are not in it.
   Chain* chain = nullptr;
   std::uint32_t first_layer = 0;

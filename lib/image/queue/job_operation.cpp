@@ -90,6 +90,9 @@ void JobOperation::begin(Job& job) noexcept {
     case Job::Kind::map:
       operation_.emplace<MapOp>(chain, job.at, job.length);
       return;
+    case Job::Kind::move:
+      operation_.emplace<MoveOp>(chain, job.at, *job.moved);
+      return;
     case Job::Kind::call:
     case Job::Kind::still:
       break;

@@ -8,6 +8,7 @@
 #include "image/ops/clear_op.hpp"
 #include "image/ops/flush_op.hpp"
 #include "image/ops/map_op.hpp"
+#include "image/ops/move_op.hpp"
 #include "image/ops/read_op.hpp"
 #include "image/ops/write_op.hpp"
 #include "image/queue/job.hpp"
@@ -62,7 +63,7 @@ class JobOperation final : public Operation {
   CommandCounts& counts_;
   Job* job_ = nullptr;
   bool flushing_ = false;
-  std::variant<std::monostate, ReadOp, WriteOp, ClearOp, FlushOp, MapOp> operation_;
+  std::variant<std::monostate, ReadOp, WriteOp, ClearOp, FlushOp, MapOp, MoveOp> operation_;
 };
 
 }  // namespace openvhd

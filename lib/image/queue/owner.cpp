@@ -122,12 +122,34 @@ void Owner::start_backlog() noexcept {
       be_still(job);
       continue;
     }
+    if (held_length_ != 0 && must_wait(job)) {
+      job.next = held_;
+      held_ = &job;
+      continue;
+    }
     if (!job.background) requests_.store(requests() + 1, std::memory_order_relaxed);
     JobOperation& operation = free_operation();
     operation.begin(job);
     const auto files = std::span{files_}.subspan(job.first_layer);
     if (const Status started = driver_->start(operation, files); !started) std::terminate();
   }
+}
+
+bool Owner::must_wait(const Job& job) const noexcept {
+  const bool writes = job.kind == Job::Kind::write;
+  if (!writes && job.kind != Job::Kind::zero && job.kind != Job::Kind::trim) return false;
+  const std::uint64_t length = writes ? total_bytes(job.buffers) : job.length;
+  return job.at < held_at_ + held_length_ && held_at_ < job.at + length;
+}
+
+void Owner::release() noexcept {
+  held_length_ = 0;
+  if (held_ == nullptr) return;
+  Job* const last = held_;
+  Job* const first = reversed(std::exchange(held_, nullptr));
+  last->next = backlog_;
+  if (backlog_ == nullptr) backlog_last_ = last;
+  backlog_ = first;
 }
 
 void Owner::be_still(Job& job) noexcept {

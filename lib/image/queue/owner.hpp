@@ -40,6 +40,12 @@ class Owner {
   Status run(Job& job) noexcept;
 
   const char* driver_name() const noexcept { return driver_->name(); }
+  /// Jobs that change something of [at, at + length) wait until release(). In this thread.
+  void hold(VirtualOffset at, std::uint64_t length) noexcept {
+    held_at_ = at;
+    held_length_ = length;
+  }
+  void release() noexcept;
   /// Jobs so far that were not in the background. Any thread.
   std::uint64_t requests() const noexcept { return requests_.load(std::memory_order_relaxed); }
   bool is_this_thread() const noexcept { return std::this_thread::get_id() == thread_.get_id(); }
@@ -48,6 +54,7 @@ class Owner {
   void work() noexcept;
   void take_inbox() noexcept;
   void start_backlog() noexcept;
+  bool must_wait(const Job& job) const noexcept;
   void be_still(Job& job) noexcept;
   static bool wait_until_quiet(StillMoment& moment) noexcept;
   void finish(Operation& operation) noexcept;
@@ -67,6 +74,9 @@ class Owner {
 
   Job* backlog_ = nullptr;  // the first posted first
   Job* backlog_last_ = nullptr;
+  VirtualOffset held_at_{};
+  std::uint64_t held_length_ = 0;
+  Job* held_ = nullptr;  // the last one first
   std::vector<std::unique_ptr<JobOperation>> operations_;
   std::vector<JobOperation*> free_;
   std::vector<JobSink*> to_ring_;

@@ -135,6 +135,7 @@ QueueStatistics::Kind& QueueState::counts_of(Job::Kind kind) noexcept {
     case Job::Kind::map:
     case Job::Kind::call:
     case Job::Kind::still:
+    case Job::Kind::move:
       break;
   }
   return statistics_.flushes;

@@ -4,6 +4,7 @@
 #include "image/parallel/parallel_state.hpp"
 #include "io/image_store.hpp"
 #include "snapshot/checkpoint_run.hpp"
+#include "snapshot/online/compact_in_use.hpp"
 #include "snapshot/online/merge_in_use.hpp"
 
 namespace openvhd {
@@ -53,6 +54,13 @@ Result<MergeResult> merge_on(DiskState& disk, std::uint32_t layer, const OnlineO
   });
 }
 
+Result<CompactResult> compact_on(DiskState& disk, const OnlineOptions& options) {
+  return beside(disk, options, [&](const Workshop& shop) -> Result<CompactResult> {
+    OVHD_TRY(const auto change, disk.begin_change());
+    return snapshot::compact_in_use(shop, disk, Pace{disk, options.bytes_per_second});
+  });
+}
+
 DiskState& state_of(ParallelDisk& disk) {
   return DiskState::of(detail::ParallelState::of(disk).disk());
 }
@@ -75,6 +83,13 @@ Result<CheckpointTree> delete_checkpoint(Disk& disk, const std::string& which,
 Result<CheckpointTree> delete_checkpoint(ParallelDisk& disk, const std::string& which,
                                          const OnlineOptions& options) {
   return delete_on(state_of(disk), which, options);
+}
+
+Result<CompactResult> compact(Disk& disk, const OnlineOptions& options) {
+  return compact_on(DiskState::of(disk), options);
+}
+Result<CompactResult> compact(ParallelDisk& disk, const OnlineOptions& options) {
+  return compact_on(state_of(disk), options);
 }
 
 Result<MergeResult> merge(Disk& disk, std::uint32_t layer, const OnlineOptions& options) {
