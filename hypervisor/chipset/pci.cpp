@@ -24,6 +24,11 @@ std::uint32_t PciFunction::read(std::uint8_t offset, std::uint32_t width) const 
   return value;
 }
 
+void PciFunction::poke(std::uint8_t offset, std::uint32_t width, std::uint32_t value) noexcept {
+  for (std::uint32_t i = 0; i < width; ++i)
+    bytes_.at(offset + i) = static_cast<std::uint8_t>(value >> (8 * i));
+}
+
 void PciFunction::write(std::uint8_t offset, std::uint32_t width, std::uint32_t value) noexcept {
   for (std::uint32_t i = 0; i < width; ++i) {
     auto& byte = bytes_.at(offset + i);
@@ -54,9 +59,9 @@ Answer PciBus::read(std::uint16_t offset, std::uint32_t width, std::uint32_t& va
     return Answer::ok;
   }
   const auto within = static_cast<std::uint8_t>(offset - kData);
-  const auto* function = target();
+  auto* function = target();
   if (function == nullptr || within + width > 4) return Answer::no_register;
-  value = function->read(static_cast<std::uint8_t>((address_ & 0xfc) + within), width);
+  value = function->guest_read(static_cast<std::uint8_t>((address_ & 0xfc) + within), width);
   return Answer::ok;
 }
 

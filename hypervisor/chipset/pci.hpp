@@ -1,5 +1,5 @@
 /// PCI configuration space by mechanism 1 (PCI Local Bus 3.0, 3.2.2.3.2): one bus, no bridges to
-/// others. Missing: interrupts (the functions here have none), memory-mapped configuration.
+/// others. Missing: interrupt pins (functions here send messages), memory-mapped configuration.
 #pragma once
 
 #include <array>
@@ -25,8 +25,17 @@ class PciFunction {
   /// A read or write of 1, 2 or 4 bytes that does not pass the end of the space.
   std::uint32_t read(std::uint8_t offset, std::uint32_t width) const noexcept;
   void write(std::uint8_t offset, std::uint32_t width, std::uint32_t value) noexcept;
+  /// The same read, by the guest.
+  std::uint32_t guest_read(std::uint8_t offset, std::uint32_t width) noexcept {
+    reading(offset, width);
+    return read(offset, width);
+  }
 
  protected:
+  /// Before a guest's read of [offset, offset + width): registers that have no memory.
+  virtual void reading(std::uint8_t, std::uint32_t) noexcept {}
+  /// Changes bytes whether or not a guest can.
+  void poke(std::uint8_t offset, std::uint32_t width, std::uint32_t value) noexcept;
   /// After a guest's write that touched [offset, offset + width).
   virtual void written(std::uint8_t offset, std::uint32_t width) noexcept = 0;
 
