@@ -10,18 +10,13 @@ namespace openvhd::vmm {
 namespace {
 
 constexpr std::uint8_t kAbort = 0x04;
-constexpr std::uint8_t kMediumError = 3, kIllegalRequest = 5;
-constexpr std::uint8_t kInvalidCommand = 0x20, kOutOfRange = 0x21, kInvalidField = 0x24,
-                       kReadError = 0x11;
 // Sector count register, as "interrupt reason": a command, or which way data goes.
 constexpr std::uint8_t kIsCommand = 1, kToHost = 2;
 
+std::array<std::uint8_t, 18> no_sense() noexcept { return {0x70, 0, 0, 0, 0, 0, 0, 10}; }
+
 void put(std::span<std::byte> to, std::size_t at, std::initializer_list<unsigned> bytes) {
   for (const unsigned byte : bytes) to[at++] = static_cast<std::byte>(byte);
-}
-
-void put32(std::span<std::byte> to, std::size_t at, std::uint32_t value) {
-  put(to, at, {value >> 24, value >> 16 & 0xff, value >> 8 & 0xff, value & 0xff});
 }
 
 void put_words(std::span<std::byte> to, std::size_t word, std::string_view text,
@@ -34,6 +29,8 @@ void put_words(std::span<std::byte> to, std::size_t word, std::string_view text,
 
 AtapiCd::AtapiCd(Block& block) noexcept
     : IdeDrive{block},
+      unit_{{.vendor = "OpenVHD", .product = "CD", .serial = block.shape().serial},
+            block.shape().bytes},
       sectors_{static_cast<std::uint32_t>(
           std::min<std::uint64_t>(block.shape().bytes / kCdSector, 0xffff'fffe))} {
   AtapiCd::signature();
@@ -54,18 +51,20 @@ void AtapiCd::completed() noexcept {
     return;
   }
   now_.count = kIsCommand | kToHost;
-  sense_key_ = sense_code_ = 0;
+  sense_ = no_sense();
   end(kReady | kSeek, 0);
 }
 
-void AtapiCd::sense(std::uint8_t key, std::uint8_t code) noexcept {
-  sense_key_ = key;
-  sense_code_ = code;
+void AtapiCd::sense(scsi::Sense why) noexcept {
+  sense_ = no_sense();
+  sense_[2] = why.key;
+  sense_[12] = why.code;
+  sense_[13] = why.qualifier;
   now_.count = kIsCommand | kToHost;
-  end(kReady | kErr, static_cast<std::uint8_t>(key << 4 | kAbort));
+  end(kReady | kErr, static_cast<std::uint8_t>(why.key << 4 | kAbort));
 }
 
-void AtapiCd::failed(const Error&) noexcept { sense(kMediumError, kReadError); }
+void AtapiCd::failed(const Error& error) noexcept { sense(scsi::sense_of(error, false)); }
 
 void AtapiCd::identify() noexcept {
   const auto to = buffer().first(kSector);
@@ -130,7 +129,7 @@ void AtapiCd::answer(std::size_t bytes, std::size_t allocated) noexcept {
 }
 
 void AtapiCd::read(std::uint32_t sector, std::uint32_t count) noexcept {
-  if (!range_fits(sector, count, sectors_)) return sense(kIllegalRequest, kOutOfRange);
+  if (!range_fits(sector, count, sectors_)) return sense(scsi::kOutOfRange);
   transfer({.to_memory = true,
             .dma = dma_,
             .at = {std::uint64_t{sector} * kCdSector},
@@ -139,101 +138,44 @@ void AtapiCd::read(std::uint32_t sector, std::uint32_t count) noexcept {
             .piece = limit_});
 }
 
-void AtapiCd::inquiry() noexcept {
-  const auto to = buffer().first(36);
-  std::ranges::fill(to, std::byte{' '});
-  put(to, 0, {0x05, 0x80, 0x00, 0x21, 31, 0, 0, 0});
-  std::memcpy(&to[8], "OpenVHD", 7);
-  std::memcpy(&to[16], "CD", 2);
-  std::memcpy(&to[32], "1.0", 3);
-  answer(36, packet_[4]);
-}
-
+// What the last command that failed left behind.
 void AtapiCd::request_sense() noexcept {
-  const auto to = buffer().first(18);
-  std::ranges::fill(to, std::byte{0});
-  put(to, 0, {0x70, 0, sense_key_, 0, 0, 0, 0, 10, 0, 0, 0, 0, sense_code_});
-  answer(18, packet_[4]);
+  std::ranges::transform(sense_, buffer().begin(), [](std::uint8_t b) { return std::byte{b}; });
+  answer(sense_.size(), request_.cdb[4]);
 }
 
-// One session with one data track.
-void AtapiCd::read_toc() noexcept {
-  const bool msf = (packet_[1] & 2) != 0;
-  const unsigned format = packet_[2] & 0x0f;
-  const std::size_t allocated = static_cast<std::size_t>(packet_[7]) << 8 | packet_[8];
-  if (format > 1) return sense(kIllegalRequest, kInvalidField);
-  const auto to = buffer().first(20);
-  std::ranges::fill(to, std::byte{0});
-  const auto address = [&](std::size_t at, std::uint32_t sector) {
-    const auto frame = sector + 150;  // two seconds before the first sector
-    if (msf)
-      put(to, at, {0, frame / 75 / 60 & 0xff, frame / 75 % 60, frame % 75});
-    else
-      put32(to, at, sector);
-  };
-  put(to, 0, {0, format == 0 ? 18U : 10U, 1, 1, 0, 0x14, 1, 0});
-  address(8, 0);
-  if (format == 0) {
-    put(to, 12, {0, 0x16, 0xaa, 0});
-    address(16, sectors_);
-  }
-  answer(format == 0 ? 20 : 12, allocated);
-}
-
-// Page 2Ah, capabilities: all that Linux and firmware ask for.
-void AtapiCd::mode_sense() noexcept {
-  const unsigned page = packet_[2] & 0x3f;
-  if (page != 0x2a && page != 0x3f) return sense(kIllegalRequest, kInvalidField);
-  const auto to = buffer().first(30);
-  std::ranges::fill(to, std::byte{0});
-  put(to, 0, {0, 28, 0x01});
-  put(to, 8, {0x2a, 20, 0x03, 0, 0x70, 0, 0x29, 0, 0x02, 0xc0, 0, 2, 0x02, 0, 0x02, 0xc0});
-  answer(30, static_cast<std::size_t>(packet_[7]) << 8 | packet_[8]);
+// Data goes through buffer(): no answer but those of READ is longer.
+void AtapiCd::ask_unit() noexcept {
+  piece_ = {.iov_base = buffer().data(), .iov_len = buffer().size()};
+  request_.in = {&piece_, 1};
+  request_.out = {};
+  request_.moved = 0;
+  request_.status = scsi::ScsiStatus::good;
+  request_.done = [](scsi::ScsiRequest&) noexcept {};
+  unit_.execute(request_);  // it has ended: the unit has no disk of its own here
+  if (request_.status == scsi::ScsiStatus::good)
+    answer(request_.moved, request_.moved);
+  else
+    sense({request_.sense[2], request_.sense[12], request_.sense[13]});
 }
 
 void AtapiCd::packet_arrived() noexcept {
-  for (std::size_t i = 0; i < packet_.size(); ++i)
-    packet_[i] = std::to_integer<std::uint8_t>(buffer()[i]);
-  const auto be16 = [&](std::size_t at) {
-    return static_cast<std::uint32_t>(packet_[at]) << 8 | packet_[at + 1];
+  request_.cdb = {};
+  for (std::size_t i = 0; i < 12; ++i) request_.cdb[i] = std::to_integer<std::uint8_t>(buffer()[i]);
+  const auto field = [&](std::size_t at, std::size_t width) {
+    return static_cast<std::uint32_t>(scsi::big_endian(request_, at, width));
   };
-  const auto be32 = [&](std::size_t at) { return be16(at) << 16 | be16(at + 2); };
-  const auto to = buffer();
-  switch (packet_[0]) {
-    case 0x00:  // TEST UNIT READY
-    case 0x1b:  // START STOP UNIT
-    case 0x1e:  // PREVENT ALLOW MEDIUM REMOVAL
-    case 0xbb:  // SET CD SPEED
-      return completed();
+  switch (request_.cdb[0]) {
     case 0x03:
       return request_sense();
-    case 0x12:
-      return inquiry();
-    case 0x25:  // READ CAPACITY
-      put32(to, 0, sectors_ == 0 ? 0 : sectors_ - 1);
-      put32(to, 4, kCdSector);
-      return answer(8, 8);
+    case 0x08:  // READ(6) is not for ATAPI
+      return sense(scsi::kInvalidCommand);
     case 0x28:
-      return read(be32(2), be16(7));
+      return read(field(2, 4), field(7, 2));
     case 0xa8:
-      return read(be32(2), be32(6));
-    case 0x43:
-      return read_toc();
-    case 0x46:  // GET CONFIGURATION: the header, profile CD-ROM
-      put(to, 0, {0, 0, 0, 4, 0, 0, 0, 8});
-      return answer(8, be16(7));
-    case 0x4a:  // GET EVENT STATUS NOTIFICATION, polled: the medium is there, nothing new
-      if ((packet_[1] & 1) == 0) return sense(kIllegalRequest, kInvalidField);
-      put(to, 0, {0, 6, 0x04, 0x10, 0, 0x02, 0, 0});
-      return answer(8, be16(7));
-    case 0x51:  // READ DISC INFORMATION: complete, one session, one track
-      std::ranges::fill(to.first(34), std::byte{0});
-      put(to, 0, {0, 32, 0x0e, 1, 1, 1, 1, 0x20});
-      return answer(34, be16(7));
-    case 0x5a:
-      return mode_sense();
+      return read(field(2, 4), field(6, 4));
     default:
-      return sense(kIllegalRequest, kInvalidCommand);
+      return ask_unit();
   }
 }
 
