@@ -44,6 +44,21 @@ std::string find_firmware(Firmware kind) {
   return {};
 }
 
+std::string variables_beside(const std::string& code) {
+  const auto slash = code.rfind('/');
+  const auto word = code.find("CODE", slash == std::string::npos ? 0 : slash);
+  if (word == std::string::npos) return {};
+  auto path = code;
+  path.replace(word, 4, "VARS");
+  if (::access(path.c_str(), R_OK) == 0) return path;
+  // OVMF_CODE_4M.secboot.fd has its variables in OVMF_VARS_4M.fd.
+  const auto dot = path.find('.', word);
+  const auto last = path.rfind('.');
+  if (dot == std::string::npos || dot == last) return {};
+  path.erase(dot, last - dot);
+  return ::access(path.c_str(), R_OK) == 0 ? path : std::string{};
+}
+
 Result<std::vector<std::byte>> read_file(const std::string& path, std::uint64_t limit) {
   // A FIFO must not make us wait for its writer.
   const Fd file{::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK)};

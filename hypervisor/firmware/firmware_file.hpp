@@ -22,6 +22,10 @@ std::span<const FirmwareFile> firmware_files() noexcept;
 /// The first path that can be read; empty when there is none.
 std::string find_firmware(Firmware kind);
 
+/// The empty variable store that belongs to a firmware, "..._VARS..." beside "..._CODE..."; empty
+/// when the name has no CODE in it or there is no such file. Variants of one code share a store.
+std::string variables_beside(const std::string& code);
+
 /// Reads a whole regular file of 1 to `limit` bytes. Errors: not_found, denied, io; unsupported
 /// (empty, larger, or not a regular file).
 Result<std::vector<std::byte>> read_file(const std::string& path, std::uint64_t limit);

@@ -45,13 +45,8 @@ std::uint16_t field16(std::span<const std::byte> image, std::size_t at) {
 
 void write_map(std::span<std::byte> page, const GuestMemory& memory) {
   std::vector<MapEntry> map;
-  const auto add = [&](std::uint64_t at, std::uint64_t end, std::uint32_t type) {
-    if (end > at) map.push_back({Le64{at}, Le64{end - at}, Le32{type}});
-  };
-  add(0, kConventionalEnd, 1);
-  add(kDirectTables.value, kShadowEnd, 2);
-  add(kShadowEnd, memory.low_bytes(), 1);
-  add(kHighMemory, kHighMemory + memory.high_bytes(), 1);
+  for (const auto& range : boot_ranges(memory))
+    map.push_back({Le64{range.at}, Le64{range.bytes}, Le32{range.type}});
   page[kMapCount] = static_cast<std::byte>(map.size());
   for (std::size_t i = 0; i < map.size(); ++i)
     store(page.subspan(kMapAt + i * sizeof(MapEntry)), map[i]);
@@ -69,6 +64,18 @@ Status judge(std::span<const std::byte> kernel) {
 }
 
 }  // namespace
+
+std::vector<BootRange> boot_ranges(const GuestMemory& memory) {
+  std::vector<BootRange> map;
+  const auto add = [&](std::uint64_t at, std::uint64_t end, std::uint32_t type) {
+    if (end > at) map.push_back({at, end - at, type});
+  };
+  add(0, kConventionalEnd, 1);
+  add(kDirectTables.value, kShadowEnd, 2);
+  add(kShadowEnd, memory.low_bytes(), 1);
+  add(kHighMemory, kHighMemory + memory.high_bytes(), 1);
+  return map;
+}
 
 Result<LinuxEntry> load_linux(GuestMemory& memory, const LinuxBoot& boot) {
   const auto kernel = boot.kernel;
@@ -113,7 +120,7 @@ Result<LinuxEntry> load_linux(GuestMemory& memory, const LinuxBoot& boot) {
   std::vector<std::byte> text(boot.command_line.size() + 1);
   std::memcpy(text.data(), boot.command_line.data(), boot.command_line.size());
   OVHD_CHECK(memory.write(kCommandLine, text));
-  return LinuxEntry{.entry = {kKernelAt}, .zero_page = kZeroPage};
+  return LinuxEntry{.entry = {kKernelAt}, .esi = static_cast<std::uint32_t>(kZeroPage.value)};
 }
 
 }  // namespace openvhd::vmm

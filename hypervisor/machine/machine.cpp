@@ -13,6 +13,7 @@
 #include "base/try.hpp"
 #include "devices/ata_disk.hpp"
 #include "devices/atapi_cd.hpp"
+#include "firmware/elf_boot.hpp"
 #include "firmware/linux_boot.hpp"
 
 namespace openvhd::vmm {
@@ -122,12 +123,13 @@ Status Machine::add_processors(const KvmHost& host, const MachineShape& shape, c
 
 Status Machine::load(const Boot& boot, Vcpu& first) {
   OVHD_CHECK(board_->prepare_direct_boot(memory_));
-  OVHD_TRY(const auto entry, load_linux(memory_, {.kernel = boot.kernel,
-                                                  .initrd = boot.initrd,
-                                                  .command_line = boot.command_line,
-                                                  .rsdp = kDirectTables}));
-  return first.start_flat(
-      {.entry = entry.entry, .esi = static_cast<std::uint32_t>(entry.zero_page.value)});
+  const LinuxBoot what{.kernel = boot.kernel,
+                       .initrd = boot.initrd,
+                       .command_line = boot.command_line,
+                       .rsdp = kDirectTables};
+  OVHD_TRY(const auto entry,
+           is_elf(boot.kernel) ? load_elf(memory_, what) : load_linux(memory_, what));
+  return first.start_flat({.entry = entry.entry, .ebx = entry.ebx, .esi = entry.esi});
 }
 
 void Machine::start() {

@@ -191,7 +191,7 @@ TEST_F(LinuxBootTest, TheZeroPageSaysWhereThingsAre) {
   ASSERT_TRUE(entry);
   EXPECT_EQ(entry->entry.value, 0x10'0000U);
   EXPECT_EQ(at(0x10'0000, 1), 0x77U);
-  const auto page = entry->zero_page.value;
+  const std::uint64_t page = entry->esi;
   EXPECT_EQ(at(page + 0x202, 4), 0x53726448U);
   EXPECT_EQ(at(page + 0x70, 8), kDirectTables.value);
   const auto initrd_at = at(page + 0x218, 4);
