@@ -19,7 +19,6 @@ ExitCode doctor(bool json) {
 
 // The words of `run` before they are judged.
 struct RunWords {
-  unsigned generation = 1;
   std::string memory = "256M";
   std::vector<std::string> disks;
   std::string exit_on = "shutdown";
@@ -28,19 +27,25 @@ struct RunWords {
 
 void declare_run(CLI::App& verb, RunWords& words) {
   auto& options = words.options;
-  verb.add_option("--generation", words.generation, "1: SeaBIOS and IDE. (2 is not served yet.)");
+  verb.add_option("--generation", options.generation, "1: SeaBIOS and IDE; 2: UEFI and SCSI; 1.");
   verb.add_option("--memory", words.memory, "Guest memory, such as 512M or 2G; 256M.");
   verb.add_flag("--huge-pages", options.huge_pages, "Memory from the host's 2 MiB pages.");
   verb.add_option("--cpus", options.processors, "Processors, 1 to 64; 1.");
-  verb.add_option("--disk", words.disks,
-                  "IMAGE[,bus=ide][,readonly][,cache=direct|writeback][,serial=S]. May be given "
-                  "several times; the first is booted from. A comma in a name is written twice.")
+  verb.add_option(
+          "--disk", words.disks,
+          "IMAGE[,bus=ide|scsi][,readonly][,cache=direct|writeback][,serial=S]. May be given "
+          "several times; the first is booted from. A comma in a name is written twice.")
       ->allow_extra_args(false);
   verb.add_option("--cdrom", options.cdrom, "A disc image, read only.");
-  verb.add_option("--kernel", options.kernel, "A Linux bzImage, started without firmware.");
+  verb.add_option("--kernel", options.kernel,
+                  "A Linux bzImage or ELF kernel, started without firmware.");
   verb.add_option("--initrd", options.initrd, "Its initial RAM disk.");
   verb.add_option("--append", options.append, "Its command line.");
-  verb.add_option("--firmware", options.firmware, "Instead of the seabios package's file.");
+  verb.add_option("--firmware", options.firmware,
+                  "Instead of the file of the seabios or ovmf package.");
+  verb.add_option("--vars", options.vars,
+                  "Generation 2: a file that keeps UEFI variables; made where there is none. "
+                  "Without it they last until vhdvmm ends.");
   verb.add_option("--firmware-log", options.firmware_log, "A file for what firmware prints.");
   verb.add_option("--serial", options.serial, "stdio, file:PATH or none; stdio.");
   verb.add_option("--name", options.name, "The machine's name; its SMBIOS serial number.");
@@ -55,8 +60,6 @@ ExitCode refuse(const std::string& problem) {
 
 ExitCode run(RunWords& words) {
   auto& options = words.options;
-  if (words.generation == 2) return refuse("--generation: 2 is not served yet; use 1");
-  if (words.generation != 1) return refuse("--generation: 1");
   const auto memory = parse_memory(words.memory);
   if (!memory.value) return refuse(memory.problem);
   options.memory_bytes = *memory.value;

@@ -13,6 +13,7 @@
 #include <list>
 
 #include "firmware/firmware_file.hpp"
+#include "firmware/variable_store.hpp"
 #include "machine/machine.hpp"
 
 namespace openvhd::vmm {
@@ -51,10 +52,11 @@ struct Opened {
   std::list<Disk> disks;  // a list: drives point into it
   MachineShape shape;
   Boot boot;
+  std::optional<VariableStore> variables;
   Fd serial, firmware_log;
 };
 
-ExitCode open_drive(Opened& opened, const DiskOption& option, bool cd) {
+ExitCode open_drive(Opened& opened, const DiskOption& option, bool cd, bool scsi) {
   OpenReport report;
   OpenOptions how{.access = option.read_only ? Access::read_only : Access::read_write,
                   .direct = option.direct,
@@ -70,9 +72,12 @@ ExitCode open_drive(Opened& opened, const DiskOption& option, bool cd) {
   }
   for (const auto& note : report.notes) fmt::print(stderr, "vhdvmm: {}: {}\n", name, note);
   opened.disks.push_back(*std::move(disk));
-  const auto serial =
-      option.serial.empty() ? fmt::format("OVHD{:04}", opened.disks.size()) : option.serial;
-  opened.shape.drives.push_back({.disk = &opened.disks.back(), .cd = cd, .serial = serial});
+  // A SCSI disk without one has that of its image.
+  const auto serial = !option.serial.empty() || scsi
+                          ? option.serial
+                          : fmt::format("OVHD{:04}", opened.disks.size());
+  opened.shape.drives.push_back(
+      {.disk = &opened.disks.back(), .cd = cd, .scsi = scsi, .serial = serial});
   return ExitCode::ok;
 }
 
@@ -91,6 +96,35 @@ ExitCode open_output(const char* option, const std::string& path, Fd& into) {
   return fail(option, Error{.code = Errc::io, .sys_errno = errno, .what = "open"}, path);
 }
 
+ExitCode open_firmware(const RunOptions& options, Opened& opened) {
+  const bool first = options.generation == 1;
+  auto path = options.firmware;
+  if (path.empty()) path = find_firmware(first ? Firmware::seabios : Firmware::ovmf_code);
+  if (path.empty())
+    return fail("--firmware",
+                fmt::format("{} was not found: apt-get install {}, or name a file",
+                            first ? "SeaBIOS" : "OVMF", first ? "seabios" : "ovmf"),
+                ExitCode::not_found);
+  const auto code = load_file("--firmware", path, kMaxFirmware, opened.boot.firmware);
+  if (code != ExitCode::ok || first) return code;
+  const auto empty = variables_beside(path);
+  if (empty.empty()) {
+    if (options.vars.empty()) return code;  // one file for both: variables are lost at a reset
+    return fail("--vars",
+                fmt::format("{} has no empty store beside it (OVMF_VARS for OVMF_CODE)", path),
+                ExitCode::not_found);
+  }
+  std::vector<std::byte> initial;
+  if (const auto read = load_file("--firmware", empty, kMaxFirmware, initial); read != ExitCode::ok)
+    return read;
+  auto store = options.vars.empty() ? VariableStore::in_memory(initial)
+                                    : VariableStore::open(options.vars, initial);
+  if (!store) return fail("--vars", store.error(), options.vars.empty() ? empty : options.vars);
+  opened.variables.emplace(*std::move(store));
+  opened.boot.variables = &*opened.variables;
+  return ExitCode::ok;
+}
+
 ExitCode open_all(const RunOptions& options, Opened& opened) {
   auto code = ExitCode::ok;
   const auto next = [&](auto&& step) {
@@ -103,22 +137,18 @@ ExitCode open_all(const RunOptions& options, Opened& opened) {
   opened.boot.command_line = options.append;
   next([&] { return load_file("--kernel", options.kernel, kMaxKernel, opened.boot.kernel); });
   next([&] { return load_file("--initrd", options.initrd, kMaxInitrd, opened.boot.initrd); });
-  if (options.kernel.empty()) {
-    const auto path =
-        options.firmware.empty() ? find_firmware(Firmware::seabios) : options.firmware;
-    if (path.empty())
-      return fail("--firmware", "SeaBIOS was not found: apt-get install seabios, or name a file",
-                  ExitCode::not_found);
-    next([&] { return load_file("--firmware", path, kMaxFirmware, opened.boot.firmware); });
-  }
+  opened.shape.generation = options.generation == 1 ? Generation::one : Generation::two;
+  if (options.kernel.empty()) next([&] { return open_firmware(options, opened); });
   if (options.serial.starts_with("file:"))
     next([&] { return open_output("--serial", options.serial.substr(5), opened.serial); });
   if (!options.firmware_log.empty())
     next([&] { return open_output("--firmware-log", options.firmware_log, opened.firmware_log); });
-  for (const auto& disk : options.disks) next([&] { return open_drive(opened, disk, false); });
+  for (const auto& disk : options.disks)
+    next([&] { return open_drive(opened, disk, false, bus_of(options, disk) == "scsi"); });
   if (!options.cdrom.empty())
     next([&] {
-      return open_drive(opened, {.path = options.cdrom, .serial = {}, .read_only = true}, true);
+      return open_drive(opened, {.path = options.cdrom, .serial = {}, .bus = {}, .read_only = true},
+                        true, options.generation == 2);
     });
   return code;
 }
@@ -214,6 +244,10 @@ ExitCode run_guest(const RunOptions& options) {
   Opened opened;
   auto code = open_all(options, opened);
   if (code == ExitCode::ok) code = run_until_end(options, opened, *host, signals);
+  if (opened.variables) {
+    const auto synced = opened.variables->sync();
+    if (!synced) code = fail("--vars", synced.error(), options.vars);
+  }
   for (auto& disk : opened.disks) {
     const auto closed = disk.close();
     if (!closed) {

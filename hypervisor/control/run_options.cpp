@@ -28,9 +28,8 @@ std::vector<std::string> split(const std::string& text) {
 }
 
 std::string bus_problem(const std::string& value) {
-  if (value == "ide") return {};
-  if (value == "scsi") return "--disk: bus=scsi is not served yet; use bus=ide";
-  return fmt::format("--disk: no bus '{}': ide", value);
+  if (value == "ide" || value == "scsi") return {};
+  return fmt::format("--disk: no bus '{}': ide or scsi", value);
 }
 
 std::string serial_problem(const std::string& value) {
@@ -72,6 +71,7 @@ Parsed<DiskOption> parse_disk(const std::string& text) {
     if (part == "readonly") {
       disk.read_only = true;
     } else if (key == "bus") {
+      disk.bus = value;
       problem = bus_problem(value);
     } else if (key == "cache") {
       disk.direct = value == "direct";
@@ -88,9 +88,31 @@ Parsed<DiskOption> parse_disk(const std::string& text) {
   return {.value = disk};
 }
 
+std::string bus_of(const RunOptions& options, const DiskOption& disk) {
+  if (!disk.bus.empty()) return disk.bus;
+  return options.generation == 1 ? "ide" : "scsi";
+}
+
+namespace {
+
+std::string drive_contradiction(const RunOptions& options) {
+  std::size_t ide = 0, scsi = 0;
+  for (const auto& disk : options.disks) ++(bus_of(options, disk) == "ide" ? ide : scsi);
+  if (options.generation == 2 && ide > 0)
+    return "--disk: Generation 2 has no IDE; leave out bus=ide";
+  if (!options.cdrom.empty()) ++(options.generation == 1 ? ide : scsi);
+  if (ide > 4) return "--disk, --cdrom: IDE has room for 4 drives";
+  if (scsi > 64) return "--disk, --cdrom: SCSI has room for 64 drives";
+  return {};
+}
+
+}  // namespace
+
 std::string contradiction(const RunOptions& options) {
-  if (options.disks.size() + (options.cdrom.empty() ? 0 : 1) > 4)
-    return "--disk, --cdrom: IDE has room for 4 drives";
+  if (options.generation != 1 && options.generation != 2) return "--generation: 1 or 2";
+  if (auto drives = drive_contradiction(options); !drives.empty()) return drives;
+  if (!options.vars.empty() && (options.generation == 1 || !options.kernel.empty()))
+    return "--vars: only Generation 2's firmware keeps variables";
   if (!options.kernel.empty() && !options.firmware.empty())
     return "--kernel boots without firmware: leave out --firmware";
   if (options.kernel.empty() && !options.initrd.empty()) return "--initrd needs --kernel";

@@ -63,10 +63,11 @@ std::vector<std::byte> fadt(const AcpiMachine& machine) {
   set(89, 2, 1);
   set(91, 4, 1);
   set(92, 4, 1);
-  set(96, 0x0fff, 2);   // no C2
-  set(98, 0x0fff, 2);   // no C3
-  set(108, 0x32, 1);    // the century's cell in CMOS
-  set(109, 0x0005, 2);  // legacy devices, no VGA; no 8042 worth probing
+  set(96, 0x0fff, 2);  // no C2
+  set(98, 0x0fff, 2);  // no C3
+  set(108, 0x32, 1);   // the century's cell in CMOS
+  // Legacy devices; no VGA; no 8042 worth probing.
+  set(109, machine.legacy ? 0x0005 : 0x0004, 2);
   set(112, 0x0425, 4);  // WBINVD, C1, no sleep button, reset register
   set(116, 0x0100'0801, 4);
   set(120, 0xcf9, 8);
@@ -76,10 +77,10 @@ std::vector<std::byte> fadt(const AcpiMachine& machine) {
 
 std::vector<std::byte> madt(const AcpiMachine& machine) {
   std::vector<std::byte> body;
-  append(body, {0x00, 0x00, 0xe0, 0xfe, 1, 0, 0, 0});  // local APICs; a PIC is there
+  append(body, {0x00, 0x00, 0xe0, 0xfe, machine.legacy ? 1U : 0U, 0, 0, 0});  // APICs, and a PIC
   for (unsigned id = 0; id < machine.processors; ++id) append(body, {0, 8, id, id, 1, 0, 0, 0});
-  append(body, {1, 12, 0, 0, 0x00, 0x00, 0xc0, 0xfe, 0, 0, 0, 0});  // I/O APIC
-  append(body, {2, 10, 0, 0, 2, 0, 0, 0, 0, 0});                    // line 0 is on pin 2
+  append(body, {1, 12, 0, 0, 0x00, 0x00, 0xc0, 0xfe, 0, 0, 0, 0});    // I/O APIC
+  if (machine.legacy) append(body, {2, 10, 0, 0, 2, 0, 0, 0, 0, 0});  // line 0 is on pin 2
   append(body, {2, 10, 0, machine.sci_line, machine.sci_line, 0, 0, 0, 0x0d, 0});  // level, high
   append(body, {4, 6, 0xff, 0, 0, 1});                                             // NMI
   return body;

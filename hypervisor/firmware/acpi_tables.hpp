@@ -18,6 +18,7 @@ struct AcpiMachine {
   std::uint16_t gpe_base = 0;  ///< 4 ports.
   std::uint32_t sci_line = 9;
   std::uint32_t pci_memory = 0;  ///< Where the window for PCI memory begins; it ends at FEBFFFFFh.
+  bool legacy = true;            ///< A PIC, an interval timer and other parts of a PC are there.
 };
 
 /// Two pieces of bytes whose addresses are not known yet.

@@ -24,6 +24,7 @@ constexpr std::array kCapabilities = {
     Capability{"immediate_exit", KVM_CAP_IMMEDIATE_EXIT, true, "stopping processors"},
     Capability{"ioeventfd", KVM_CAP_IOEVENTFD, false, "register writes that wake a thread"},
     Capability{"irqfd", KVM_CAP_IRQFD, false, "interrupts without a system call"},
+    Capability{"signal_msi", KVM_CAP_SIGNAL_MSI, false, "interrupts of SCSI disks"},
     Capability{"user_space_msr", KVM_CAP_X86_USER_SPACE_MSR, false, "synthetic registers"},
     Capability{"msr_filter", KVM_CAP_X86_MSR_FILTER, false, "synthetic registers"},
     Capability{"hyperv", KVM_CAP_HYPERV, false, "Hyper-V's own interface in the kernel"},

@@ -22,6 +22,8 @@ Result<Vm> Vm::create(const KvmHost& host, const VmOptions& options) {
   if (abi::call(file.get(), KVM_SET_TSS_ADDR, kTss) != 0) return abi::failed("KVM_SET_TSS_ADDR");
   if (options.interrupt_chips) {
     if (abi::call(file.get(), KVM_CREATE_IRQCHIP, 0) != 0) return abi::failed("KVM_CREATE_IRQCHIP");
+  }
+  if (options.interrupt_chips && options.interval_timer) {
     kvm_pit_config pit{};
     pit.flags = KVM_PIT_SPEAKER_DUMMY;  // port 61 in the kernel too
     if (abi::call(file.get(), KVM_CREATE_PIT2, &pit) != 0) return abi::failed("KVM_CREATE_PIT2");
@@ -55,6 +57,16 @@ Status Vm::set_line(std::uint32_t line, bool level) noexcept {
   irq.irq = line;
   irq.level = level ? 1 : 0;
   if (abi::call(file_.get(), KVM_IRQ_LINE, &irq) != 0) return abi::failed("KVM_IRQ_LINE");
+  return Ok{};
+}
+
+Status Vm::signal_message(std::uint64_t address, std::uint32_t data) noexcept {
+  constexpr std::uint64_t kApics = 0xfee0'0000, kApicBits = 0xfff0'0000;
+  if (address >> 32 != 0 || (address & kApicBits) != kApics) return Ok{};
+  kvm_msi message{};
+  message.address_lo = static_cast<std::uint32_t>(address);
+  message.data = data;
+  if (abi::call(file_.get(), KVM_SIGNAL_MSI, &message) < 0) return abi::failed("KVM_SIGNAL_MSI");
   return Ok{};
 }
 

@@ -13,14 +13,15 @@
 namespace openvhd::vmm {
 
 struct VmOptions {
-  /// PIC, I/O APIC, local APICs and the interval timer in the kernel.
+  /// PIC, I/O APIC and local APICs in the kernel.
   bool interrupt_chips = true;
+  bool interval_timer = true;  ///< With the chips: the PIT, and port 61h.
 };
 
 /// A register write that signals an eventfd instead of leaving the kernel.
 struct IoEvent {
   GuestAddress at{};
-  std::uint32_t width = 4;  ///< Bytes: 1, 2, 4 or 8.
+  std::uint32_t width = 4;  ///< Bytes: 1, 2, 4 or 8; 0: any, where it is memory.
   bool port = true;         ///< Else memory-mapped.
   bool match = false;       ///< Only writes of `value`.
   std::uint64_t value = 0;
@@ -41,6 +42,9 @@ class Vm {
 
   /// Drives an interrupt line of both chips: 0 to 15 PIC and I/O APIC, to 23 I/O APIC alone.
   Status set_line(std::uint32_t line, bool level) noexcept;
+
+  /// Delivers a message-signalled interrupt; one that addresses no local APIC is lost.
+  Status signal_message(std::uint64_t address, std::uint32_t data) noexcept;
 
   /// `event` is signalled by such writes from now on; `assign` false ends it.
   Status io_event(const IoEvent& what, const Fd& event, bool assign) noexcept;

@@ -19,11 +19,22 @@
 namespace openvhd::vmm {
 namespace {
 
-constexpr std::size_t kMostDrives = 4;
+constexpr std::size_t kMostIde = 4;
 
-std::string boot_path(std::size_t position) {
-  return "/pci@i0cf8/ide@1,1/drive@" + std::to_string(position / 2) + "/disk@" +
-         std::to_string(position % 2);
+// As firmware names them; positions count on each bus.
+std::vector<std::string> boot_order(const MachineShape& shape) {
+  std::vector<std::string> order;
+  std::size_t ide = 0, scsi = 0;
+  for (const auto& drive : shape.drives) {
+    if (drive.scsi)
+      order.push_back("/pci@i0cf8/scsi@" + std::to_string(Board::kScsiSlot) + "/channel@0/disk@0," +
+                      std::to_string(scsi++));
+    else
+      order.push_back("/pci@i0cf8/ide@1,1/drive@" + std::to_string(ide / 2) + "/disk@" +
+                      std::to_string(ide % 2));
+    if (!drive.scsi) ++ide;
+  }
+  return order;
 }
 
 std::string hex(std::uint64_t value) {
@@ -60,13 +71,14 @@ Machine::~Machine() {
     if (thread.joinable()) thread.join();
   // Their threads complete requests of devices that are still there.
   blocks_.clear();
+  scsi_.reset();
 }
 
 Result<std::unique_ptr<Machine>> Machine::create(const KvmHost& host, const MachineShape& shape,
                                                  const Boot& boot, const Outputs& outputs) {
   OVHD_TRY(auto memory,
            GuestMemory::create({.bytes = shape.memory_bytes, .huge_pages = shape.huge_pages}));
-  OVHD_TRY(auto vm, Vm::create(host, {}));
+  OVHD_TRY(auto vm, Vm::create(host, {.interval_timer = shape.generation == Generation::one}));
   PageBuffer rom;
   if (!boot.firmware.empty()) {
     if (boot.firmware.size() % 4096 != 0 || boot.firmware.size() > MemoryMap::kMaxRom)
@@ -79,32 +91,59 @@ Result<std::unique_ptr<Machine>> Machine::create(const KvmHost& host, const Mach
   auto machine = std::make_unique<Machine>(Key{}, std::move(vm), std::move(memory), std::move(rom),
                                            std::move(ended));
   OVHD_CHECK(machine->map_.map_all());
-  BoardShape board{.processors = shape.processors, .name = shape.name, .boot_order = {}};
-  for (std::size_t i = 0; i < shape.drives.size(); ++i) board.boot_order.push_back(boot_path(i));
   machine->board_.emplace(BoardParts{.vm = machine->vm_,
                                      .memory = machine->memory_,
                                      .map = machine->map_,
                                      .events = *machine,
                                      .serial = outputs.serial,
                                      .firmware_log = outputs.firmware_log},
-                          board);
-  OVHD_CHECK(machine->add_drives(shape));
+                          BoardShape{.generation = shape.generation,
+                                     .processors = shape.processors,
+                                     .name = shape.name,
+                                     .boot_order = boot_order(shape)});
+  OVHD_CHECK(machine->add_flash(boot));
+  OVHD_CHECK(machine->add_ide(shape));
+  OVHD_CHECK(machine->add_scsi(shape));
   OVHD_CHECK(machine->add_processors(host, shape, boot));
   return machine;
 }
 
-Status Machine::add_drives(const MachineShape& shape) {
-  if (shape.drives.size() > kMostDrives)
-    return Error{.code = Errc::invalid, .what = "IDE has room for 4 drives"};
-  for (std::size_t i = 0; i < shape.drives.size(); ++i) {
-    const auto& drive = shape.drives[i];
+Status Machine::add_flash(const Boot& boot) {
+  if (boot.variables == nullptr || boot.firmware.empty()) return Ok{};
+  OVHD_CHECK(map_.add_flash(boot.variables->bytes()));
+  flash_.emplace(map_, *boot.variables);
+  board_->memory().attach(map_.flash_at(), boot.variables->bytes().size(), flash_->device());
+  return Ok{};
+}
+
+Status Machine::add_scsi(const MachineShape& shape) {
+  std::vector<ScsiDrive> drives;
+  for (const auto& drive : shape.drives)
+    if (drive.scsi) drives.push_back({.disk = drive.disk, .cd = drive.cd, .serial = drive.serial});
+  if (drives.empty()) return Ok{};
+  Fd event{::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)};
+  if (!event) return Error{.code = Errc::io, .sys_errno = errno, .what = "eventfd"};
+  doorbell_.emplace(vm_, std::move(event));
+  const VirtioParts parts{
+      .memory = memory_, .bus = board_->memory(), .messages = messages_, .doorbell = *doorbell_};
+  OVHD_TRY(scsi_, ScsiController::open(drives, parts, doorbell_->event()));
+  board_->pci().attach(Board::kScsiSlot, 0, scsi_->device());
+  return Ok{};
+}
+
+Status Machine::add_ide(const MachineShape& shape) {
+  for (const auto& drive : shape.drives) {
+    if (drive.scsi) continue;
+    const auto i = blocks_.size();
+    if (board_->ide() == nullptr || i == kMostIde)
+      return Error{.code = Errc::invalid, .what = "IDE: 4 drives in Generation 1, else none"};
     OVHD_TRY(auto block, QueueBlock::open(*drive.disk, lock_, drive.serial));
     std::unique_ptr<IdeDrive> model;
     if (drive.cd)
       model = std::make_unique<AtapiCd>(*block);
     else
       model = std::make_unique<AtaDisk>(*block);
-    board_->ide().channel(static_cast<unsigned>(i / 2)).insert(i % 2, std::move(model));
+    board_->ide()->channel(static_cast<unsigned>(i / 2)).insert(i % 2, std::move(model));
     blocks_.push_back(std::move(block));
   }
   return Ok{};
@@ -179,6 +218,7 @@ Machine::Outcome Machine::finish() {
   for (auto& thread : threads_) thread.join();
   threads_.clear();
   blocks_.clear();
+  scsi_.reset();
   const std::lock_guard lock{lock_};
   return *outcome_;
 }
@@ -216,12 +256,12 @@ void Machine::serve_port(const Exit& exit) noexcept {
 }
 
 void Machine::serve_memory(const Exit& exit) noexcept {
-  if (!exit.write) {
-    std::ranges::fill(exit.data, std::byte{0xff});
-    return;
-  }
   const std::lock_guard lock{lock_};
+  auto& bus = board_->memory();
+  if (!exit.write) return bus.read({exit.address}, exit.data);
+  bus.write({exit.address}, exit.data);
   map_.trapped_write({exit.address}, exit.data);
+  if (!map_.failure()) end(End::stuck, describe(map_.failure().error(), "guest memory"));
 }
 
 // False: this processor does not go on.

@@ -13,9 +13,11 @@
 
 #include "chipset/lines.hpp"
 #include "devices/queue_block.hpp"
+#include "devices/scsi_controller.hpp"
 #include "kvm/host.hpp"
 #include "kvm/vcpu.hpp"
-#include "machine/gen1.hpp"
+#include "machine/board.hpp"
+#include "machine/vm_parts.hpp"
 
 namespace openvhd::vmm {
 
@@ -23,23 +25,26 @@ namespace openvhd::vmm {
 struct Drive {
   Disk* disk = nullptr;
   bool cd = false;
+  bool scsi = false;  ///< Else IDE.
   std::string serial;
 };
 
 /// What is loaded instead of firmware, or the firmware.
 struct Boot {
-  std::vector<std::byte> firmware;  ///< Empty with a kernel.
+  std::vector<std::byte> firmware;     ///< Empty with a kernel.
+  VariableStore* variables = nullptr;  ///< Flash below the firmware, or none; outlives the machine.
   std::vector<std::byte> kernel;
   std::vector<std::byte> initrd;
   std::string command_line;
 };
 
 struct MachineShape {
+  Generation generation{};
   std::uint64_t memory_bytes = 0;
   bool huge_pages = false;
   std::uint32_t processors = 1;
   std::string name;
-  std::vector<Drive> drives;  ///< Up to 4.
+  std::vector<Drive> drives;  ///< Up to 4 on IDE, none in Generation 2; up to 64 on SCSI.
 };
 
 /// Where a guest's text goes.
@@ -81,7 +86,9 @@ class Machine : private MachineEvents {
   void serial_input(std::span<const std::byte> bytes) noexcept;
 
  private:
-  Status add_drives(const MachineShape& shape);
+  Status add_ide(const MachineShape& shape);
+  Status add_scsi(const MachineShape& shape);
+  Status add_flash(const Boot& boot);
   Status add_processors(const KvmHost& host, const MachineShape& shape, const Boot& boot);
   Status load(const Boot& boot, Vcpu& first);
   void request(MachineEvent event) noexcept override;
@@ -97,7 +104,11 @@ class Machine : private MachineEvents {
   GuestMemory memory_;
   MemoryMap map_;
   Fd ended_;
-  std::optional<Gen1Board> board_;
+  std::optional<Board> board_;
+  std::optional<VmFlash> flash_;
+  VmMessages messages_{vm_};
+  std::optional<VmDoorbell> doorbell_;
+  std::unique_ptr<ScsiController> scsi_;
   std::vector<std::unique_ptr<QueueBlock>> blocks_;
   std::vector<Vcpu> vcpus_;
   std::vector<std::thread> threads_;

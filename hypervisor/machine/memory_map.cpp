@@ -7,7 +7,8 @@
 namespace openvhd::vmm {
 namespace {
 
-constexpr std::uint32_t kBaseSlot = 0, kLowSlot = 1, kHighSlot = 2, kRomSlot = 3, kFirstShadow = 4;
+constexpr std::uint32_t kBaseSlot = 0, kLowSlot = 1, kHighSlot = 2, kRomSlot = 3, kFlashSlot = 4,
+                        kFirstShadow = 5;
 constexpr std::uint64_t kRomWindow = 0xE'0000;
 
 }  // namespace
@@ -25,6 +26,20 @@ Status MemoryMap::map_all() noexcept {
   for (std::size_t segment = 0; segment < GuestMemory::kShadowSegments; ++segment)
     OVHD_CHECK(show(segment, shown_for(segment, memory_->shadow(segment))));
   return Ok{};
+}
+
+Status MemoryMap::add_flash(std::span<std::byte> flash) noexcept {
+  if (flash.size() % 4096 != 0 || flash.size() + rom_.bytes().size() > kMaxRom)
+    return Error{.code = Errc::unsupported,
+                 .what = "firmware and its variables: whole pages, 4 MiB together"};
+  flash_ = flash;
+  return vm_->map(kFlashSlot, flash_at(), flash_, Vm::Mapping::read_only);
+}
+
+void MemoryMap::show_flash(bool shown) noexcept {
+  const auto done = shown ? vm_->map(kFlashSlot, flash_at(), flash_, Vm::Mapping::read_only)
+                          : vm_->unmap(kFlashSlot);
+  if (!done && failure_) failure_ = done;
 }
 
 MemoryMap::Shown MemoryMap::shown_for(std::size_t segment, Shadow shadow) noexcept {

@@ -22,6 +22,12 @@ class MemoryMap : public ShadowMap {
       : vm_{&vm}, memory_{&memory}, rom_{std::move(rom)} {}
   Status map_all() noexcept;
 
+  /// Flash directly below the ROM: whole pages, together with it up to kMaxRom; it outlives this.
+  Status add_flash(std::span<std::byte> flash) noexcept;
+  GuestAddress flash_at() noexcept { return {kHighMemory - rom_.bytes().size() - flash_.size()}; }
+  /// Whether the guest's reads see it. Errors end up in failure().
+  void show_flash(bool shown) noexcept;
+
   /// Errors end up in failure(): the register write that caused it has no answer.
   void remap(std::size_t segment, Shadow shadow) noexcept override;
   const Status& failure() const noexcept { return failure_; }
@@ -37,6 +43,7 @@ class MemoryMap : public ShadowMap {
   Vm* vm_;
   GuestMemory* memory_;
   PageBuffer rom_;
+  std::span<std::byte> flash_{};
   std::array<Shown, GuestMemory::kShadowSegments> shown_{};
   Status failure_ = Ok{};
 };

@@ -110,6 +110,18 @@ class Run(unittest.TestCase):
             file.seek(5 * 512)
             self.assertEqual(file.read(512), first)
 
+    def test_a_scsi_disk_boots_and_is_written(self):
+        disk = self.image(sector(WRITE, START[-3:], PRINT, OFF))
+        done = vmm("--disk", disk + ",bus=scsi")
+        self.assertIn(b"GUEST-SAYS-HELLO", done.stdout)
+        self.assertEqual((done.returncode, done.stderr), (0, b""))
+        tool("check", disk)
+        tool("convert", disk, self.path("back.raw"), "--to", "raw")
+        with open(self.path("back.raw"), "rb") as file:
+            first = file.read(512)
+            file.seek(5 * 512)
+            self.assertEqual(file.read(512), first)
+
     def test_cd_boots(self):
         # An El Torito disc by hand: volume descriptors at 16 and 17, catalogue at 18, code at 19.
         disc = bytearray(40 * 2048)
@@ -192,12 +204,40 @@ class Run(unittest.TestCase):
         done = vmm("--kernel", self.path("kernel"), "--append", "x")
         self.assertEqual((done.returncode, done.stdout), (0, b"K"), done.stderr)
 
+    def test_an_elf_kernel_is_entered_directly(self):
+        # Code that prints K and powers off where each generation's registers are.
+        for generation, port in ((1, 0x604), (2, 0xb004)):
+            code = bytes([0xba, 0xf8, 3, 0, 0, 0xb0, ord("K"), 0xee, 0xba])
+            code += struct.pack("<I", port) + bytes([0x66, 0xb8, 0, 0x20, 0x66, 0xef, 0xf4])
+            note = struct.pack("<III4sI", 4, 4, 18, b"Xen\0", 0x1000000)
+            head = struct.pack("<4sBBBB8xHHIQQQIHHHHHH", b"\x7fELF", 2, 1, 1, 0, 2, 62, 1, 0, 64, 0,
+                               0, 64, 56, 2, 0, 0, 0)
+            head += struct.pack("<IIQQQQQQ", 1, 5, 176, 0, 0x1000000, len(code), len(code), 1)
+            head += struct.pack("<IIQQQQQQ", 4, 4, 176 + len(code), 0, 0, len(note), len(note), 4)
+            with open(self.path("kernel"), "wb") as file:
+                file.write(head + code + note)
+            done = vmm("--generation", str(generation), "--kernel", self.path("kernel"))
+            self.assertEqual((done.returncode, done.stdout), (0, b"K"), done.stderr)
+
+    def test_variables_are_a_copy_of_the_users(self):
+        package = "/usr/share/OVMF/OVMF_VARS_4M.fd"
+        if not os.path.exists(package):
+            self.skipTest("no OVMF")
+        with open(self.path("short"), "wb") as file:
+            file.write(b"x" * 4096)
+        for name, code in ((package, 2), (self.path("short"), 2), (self.path("no/such"), 4)):
+            done = vmm("--generation", "2", "--vars", name)
+            self.assertEqual(done.returncode, code, done.stderr)
+            self.assertIn(b"--vars", done.stderr)
+            self.assertIn(name.encode(), done.stderr)
+
     def test_refusals_name_option_file_and_reason(self):
         missing = self.path("none.vhdx")
         for words, code, parts in (
                 (("--disk", missing), 4, ("--disk", missing, "No such file")),
-                (("--generation", "2"), 3, ("--generation", "not served")),
-                (("--disk", "x.vhdx,bus=scsi"), 3, ("--disk", "bus=scsi")),
+                (("--generation", "3"), 3, ("--generation", "1 or 2")),
+                (("--disk", "x.vhdx,bus=nvme"), 3, ("--disk", "nvme")),
+                (("--generation", "2", "--disk", "x.vhdx,bus=ide"), 3, ("--disk", "no IDE")),
                 (("--kernel", __file__), 2, ("not a Linux bzImage",)),
                 (("--kernel", missing), 4, ("--kernel", missing)),
                 (("--control", "sock"), 3, ("--control",)),

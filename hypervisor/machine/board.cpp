@@ -1,4 +1,4 @@
-#include "machine/gen1.hpp"
+#include "machine/board.hpp"
 
 #include <chrono>
 
@@ -9,12 +9,25 @@
 namespace openvhd::vmm {
 namespace {
 
-AcpiMachine acpi_of(const BoardShape& shape) {
+constexpr std::uint16_t kOvmfPmBase = 0xb000;  // where OVMF puts it
+
+// SeaBIOS and OVMF place PCI memory there: from 2 GiB on, or behind RAM that reaches further.
+std::uint32_t pci_window(const GuestMemory& memory) {
+  return memory.low_bytes() <= 0x8000'0000 ? 0x8000'0000
+                                           : static_cast<std::uint32_t>(kLowMemoryEnd);
+}
+
+std::uint16_t pm_base(const BoardShape& shape) {
+  return shape.generation == Generation::one ? kPmBase : kOvmfPmBase;
+}
+
+AcpiMachine acpi_of(const BoardParts& parts, const BoardShape& shape) {
   return {.processors = shape.processors,
-          .pm_base = kPmBase,
+          .pm_base = pm_base(shape),
           .gpe_base = kGpeBase,
           .sci_line = kSciLine,
-          .pci_memory = static_cast<std::uint32_t>(kLowMemoryEnd)};
+          .pci_memory = pci_window(parts.memory),
+          .legacy = shape.generation == Generation::one};
 }
 
 struct E820Entry {
@@ -53,37 +66,46 @@ std::int64_t HostClock::unix_seconds() noexcept {
   return std::chrono::system_clock::to_time_t(std::chrono::system_clock::now());
 }
 
-Gen1Board::Gen1Board(const BoardParts& parts, const BoardShape& shape)
+Board::Board(const BoardParts& parts, const BoardShape& shape)
     : line1_{parts.vm, 1},
       line4_{parts.vm, 4},
       line9_{parts.vm, kSciLine},
       line14_{parts.vm, 14},
       line15_{parts.vm, 15},
-      acpi_{acpi_of(shape)},
+      acpi_{acpi_of(parts, shape)},
       config_{parts.memory},
       bridge_{parts.map},
-      ide_{{.bus = ports_, .memory = parts.memory, .primary = line14_, .secondary = line15_}},
       pm_{{.bus = ports_, .sci = line9_, .clock = clock_, .events = parts.events}},
       pci_{parts.events},
       uart_{line4_, parts.serial},
-      keyboard_{line1_, parts.events},
       rtc_{clock_},
       port92_{parts.events},
       debug_{parts.firmware_log},
-      panic_{parts.events} {
+      panic_{parts.events},
+      pm_base_{pm_base(shape)} {
   attach_ports();
+  if (shape.generation == Generation::one) {
+    ide_.emplace(PiixIde::Parts{
+        .bus = ports_, .memory = parts.memory, .primary = line14_, .secondary = line15_});
+    keyboard_.emplace(line1_, parts.events);
+    apm_.emplace(std::uint8_t{0xff});
+    attach_legacy();
+  }
   describe(parts, shape);
 }
 
-void Gen1Board::attach_ports() {
+void Board::attach_legacy() {
+  pci_.attach(1, 1, *ide_);
+  ports_.attach(0x60, I8042::kPorts, *keyboard_);
+  ports_.attach(0xb2, 2, *apm_);
+}
+
+void Board::attach_ports() {
   pci_.attach(0, 0, bridge_);
   pci_.attach(1, 0, isa_);
-  pci_.attach(1, 1, ide_);
   pci_.attach(1, 3, pm_);
-  ports_.attach(0x60, I8042::kPorts, keyboard_);
   ports_.attach(0x70, Rtc::kPorts, rtc_);
   ports_.attach(0x92, 1, port92_);
-  ports_.attach(0xb2, 2, apm_);
   ports_.attach(0x3f8, Uart::kPorts, uart_);
   ports_.attach(0x402, 1, debug_);
   ports_.attach(0x505, 1, panic_);
@@ -92,7 +114,7 @@ void Gen1Board::attach_ports() {
   ports_.attach(kGpeBase, ScratchPorts::kPorts, gpe_);
 }
 
-void Gen1Board::describe(const BoardParts& parts, const BoardShape& shape) {
+void Board::describe(const BoardParts& parts, const BoardShape& shape) {
   const auto& memory = parts.memory;
   rtc_.describe_machine(memory.low_bytes(), memory.high_bytes(), shape.processors);
   config_.add_item(0x03, little_endian(memory.bytes(), 8));
@@ -118,8 +140,8 @@ void Gen1Board::describe(const BoardParts& parts, const BoardShape& shape) {
   config_.add_file("bootorder", std::move(order));
 }
 
-Status Gen1Board::prepare_direct_boot(GuestMemory& memory) {
-  pm_.write(0x40, 4, kPmBase | 1U);
+Status Board::prepare_direct_boot(GuestMemory& memory) {
+  pm_.write(0x40, 4, pm_base_ | 1U);
   pm_.write(0x80, 1, 1);
   bridge_.write(0x59, 1, 0x30);
   bridge_.write(0x5a, 4, 0x3333'3333);
