@@ -19,7 +19,7 @@ test_packages=(
   doxygen dpkg-dev file
   python3-pytest python3-setuptools python3-wheel
   seabios ovmf qemu-system-x86 busybox-static cpio kmod
-  grub-pc-bin grub-common xorriso mtools
+  grub-pc-bin grub-efi-amd64-bin grub-common xorriso mtools
 )
 bench_packages=(xfsprogs valgrind linux-perf util-linux qemu-system-common)
 

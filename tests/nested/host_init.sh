@@ -30,10 +30,29 @@ step direct-sum 60 sh /bin/tail_sum /leaf.avhdx
 step seabios 200 vhdvmm run --memory 192M --disk /boot.vhdx --exit-on reset
 step seabios-check 30 vhdtool check /boot.vhdx
 step seabios-sum 60 sh /bin/tail_sum /boot.vhdx
+# The same image and its SCSI twin: SeaBIOS drives a virtio disk too.
+step seabios-scsi 200 vhdvmm run --memory 192M --disk /boot.vhdx,bus=scsi --exit-on reset
+step direct-2 120 vhdvmm run --generation 2 --memory 192M --cpus 2 --kernel /vmlinuz \
+  --initrd /guest.gz --append "$console mode=direct-2" --disk /leaf.avhdx
+step direct-2-check 30 vhdtool check /leaf.avhdx
+step direct-2-sum 60 sh /bin/tail_sum /leaf.avhdx
+# What the guests before wrote is in the parent by now.
+vhdtool create /boot-middle.avhdx --type differencing --parent /boot.vhdx >/dev/null
+vhdtool create /boot-leaf.avhdx --type differencing --parent /boot-middle.avhdx >/dev/null
+step ovmf 250 vhdvmm run --generation 2 --memory 256M --disk /boot-leaf.avhdx --exit-on reset \
+  --vars /vars.fd
+step ovmf-check 30 vhdtool check /boot-leaf.avhdx
+step ovmf-sum 60 sh /bin/tail_sum /boot-leaf.avhdx
+step ovmf-variables 10 sh -c '! cmp /vars.fd /usr/share/OVMF/OVMF_VARS_4M.fd'
+# From a disc, as the disk in front of it holds nothing.
+vhdtool convert /boot.vhdx /boot.iso --to raw >/dev/null
+step ovmf-cd 250 vhdvmm run --generation 2 --memory 256M --cpus 2 --disk /leaf.avhdx \
+  --cdrom /boot.iso --exit-on reset --vars /vars.fd
+step ovmf-cd-check 30 vhdtool check /leaf.avhdx
 step panic 120 vhdvmm run --memory 192M --kernel /vmlinuz --initrd /guest.gz \
   --append "$console mode=panic" --disk /leaf.avhdx
-step reset 120 vhdvmm run --memory 192M --kernel /vmlinuz --initrd /guest.gz --exit-on reset \
-  --append "$console reboot=a mode=reset" --disk /leaf.avhdx
+step reset 120 vhdvmm run --generation 2 --memory 192M --kernel /vmlinuz --initrd /guest.gz \
+  --append "$console reboot=a mode=reset" --disk /leaf.avhdx --exit-on reset
 step triple 60 vhdvmm run --memory 32M --disk /triple.vhdx --exit-on reset
 echo "NESTED END"
 sleep 2

@@ -2,12 +2,13 @@
 # Boots guests with vhdvmm where there is no hardware virtualization: a stock Debian kernel with
 # kvm-amd under QEMU's emulator, vhdvmm in its initramfs, guests of the same kernel inside.
 #   nested_test.sh VHDVMM VHDTOOL WORK
-# Needs gcc, cpio, kmod, busybox-static, qemu-system-x86, seabios, grub-pc-bin, xorriso, mtools, and
-# apt for the kernel's package. Exits 77 and says why where something is missing.
+# Needs gcc, cpio, kmod, busybox-static, qemu-system-x86, seabios, ovmf, grub-pc-bin,
+# grub-efi-amd64-bin, xorriso, mtools, and apt for the kernel's package. Exits 77 and says why where
+# something is missing.
 set -euo pipefail
 vhdvmm=$(realpath "$1") vhdtool=$(realpath "$2") work=$(realpath -m "$3")
 here=$(dirname "$(realpath "$0")")
-limit=${NESTED_LIMIT:-420}
+limit=${NESTED_LIMIT:-600}
 silence=90
 
 skip() {
@@ -22,6 +23,10 @@ need() {
   busybox=$(command -v busybox) || skip "no busybox (package busybox-static)"
   "$busybox" --list | grep -qx usleep || skip "this busybox lacks usleep: install busybox-static"
   [[ -e /usr/share/seabios/bios-256k.bin ]] || skip "no SeaBIOS (package seabios)"
+  [[ -e /usr/share/OVMF/OVMF_CODE_4M.fd ]] || skip "no OVMF (package ovmf)"
+  for platform in i386-pc x86_64-efi; do
+    [[ -d /usr/lib/grub/$platform ]] || skip "no GRUB for $platform (package grub-*-bin)"
+  done
 }
 
 # The kernel that the distribution has now, by name, through apt.
@@ -61,13 +66,15 @@ pack() { (cd "$1" && find . | cpio -o -H newc --quiet | gzip -1) >"$2"; }
 make_guest() {
   tree "$work/guest" "$here/guest_init.sh"
   for name in scsi/scsi_common scsi/scsi_mod scsi/sd_mod ata/libata ata/ata_piix \
-    misc/pvpanic/pvpanic misc/pvpanic/pvpanic-mmio; do
+    virtio/virtio_ring virtio/virtio virtio/virtio_pci_modern_dev virtio/virtio_pci_legacy_dev \
+    virtio/virtio_pci scsi/virtio_scsi misc/pvpanic/pvpanic misc/pvpanic/pvpanic-mmio; do
     module "drivers/$name" "$work/guest/m"
   done
   pack "$work/guest" "$work/guest.gz"
 }
 
-# A disk that SeaBIOS boots: GRUB's rescue image also starts from a disk's first sector.
+# A disk, and a disc, that SeaBIOS and OVMF boot: GRUB's rescue image also starts from a disk's
+# first sector and from a FAT partition.
 make_disks() {
   rm -rf "$work/iso" "$work"/*.vhdx "$work"/*.avhdx
   mkdir -p "$work/iso/boot/grub"
@@ -76,13 +83,14 @@ make_disks() {
   cat >"$work/iso/boot/grub/grub.cfg" <<'X'
 serial --unit=0 --speed=115200
 terminal_output serial
-echo "GRUB starts the kernel"
-linux /boot/vmlinuz console=ttyS0 quiet mitigations=off no_timer_check mode=seabios
+if [ "$grub_platform" = efi ]; then set mode=ovmf; else set mode=seabios; fi
+echo "GRUB starts the kernel for $mode"
+linux /boot/vmlinuz console=ttyS0 quiet mitigations=off no_timer_check mode=$mode
 initrd /boot/guest.gz
 boot
 X
-  grub-mkrescue -d /usr/lib/grub/i386-pc -o "$work/boot.raw" "$work/iso" >/dev/null 2>&1 ||
-    skip "grub-mkrescue failed (packages grub-pc-bin, xorriso, mtools)"
+  grub-mkrescue -o "$work/boot.raw" "$work/iso" >/dev/null 2>&1 ||
+    skip "grub-mkrescue failed (packages grub-pc-bin, grub-efi-amd64-bin, xorriso, mtools)"
   truncate -s 64M "$work/boot.raw"
   "$vhdtool" convert "$work/boot.raw" "$work/boot.vhdx" --from raw >/dev/null
   rm "$work/boot.raw"
@@ -109,6 +117,9 @@ make_host() {
     install -D "$library" "$host$library"
   done
   install -D /usr/share/seabios/bios-256k.bin "$host/usr/share/seabios/bios-256k.bin"
+  for part in CODE VARS; do
+    install -D "/usr/share/OVMF/OVMF_${part}_4M.fd" "$host/usr/share/OVMF/OVMF_${part}_4M.fd"
+  done
   cp "$kernel" "$host/vmlinuz"
   cp "$work/guest.gz" "$work"/*.vhdx "$work"/*.avhdx "$host/"
   pack "$host" "$work/host.gz"
@@ -158,23 +169,45 @@ expect() {  # expect TEXT: what the log must say
   fi
 }
 
+expect_in() {  # expect_in STEP TEXT: what the log must say between the step before and this one
+  awk -v end="NESTED $1 " '
+    /^NESTED / { if (index($0, end) == 1) { printf "%s", text; exit }; text = "" }
+    { text = text $0 "\n" }' "$work/log" >"$work/section"
+  if ! grep -aqE "$2" "$work/section"; then
+    echo "missing in step $1 of $work/log: $2"
+    failed=1
+  fi
+}
+
+wrote() {  # wrote STEP MODE DRIVER FIRMWARE: a guest came up, wrote, and powered off
+  local sum
+  sum=$({ yes "guest-$2-wrote" || true; } | head -c 1048576 | md5sum | cut -d' ' -f1)
+  expect_in "$1" "^GUEST mode=$2 .* driver=$3 firmware=$4"
+  expect_in "$1" "^GUEST sum=$sum irqs=[1-9]"
+  expect "^NESTED $1 code=0 "
+  if [[ ${5:-} != nosum ]]; then
+    expect_in "$1-sum" "^$sum  -"
+    expect "^NESTED $1-check code=0 "
+  fi
+}
+
 judge() {
-  local name
-  for name in direct seabios; do
-    local sum
-    sum=$({ yes "guest-$name-wrote" || true; } | head -c 1048576 | md5sum | cut -d' ' -f1)
-    expect "^GUEST mode=$name "
-    expect "^GUEST sum=$sum irqs=[12]"
-    expect "^NESTED $name code=0 "
-    expect "^$sum  -"
-    expect "^NESTED $name-check code=0 "
-  done
+  wrote direct direct ata_piix other
+  wrote seabios seabios ata_piix other
+  wrote seabios-scsi seabios virtio other nosum
+  wrote direct-2 direct-2 virtio other
+  wrote ovmf ovmf virtio uefi
+  wrote ovmf-cd ovmf virtio uefi nosum
+  expect "^NESTED ovmf-cd-check code=0 "
+  expect "^NESTED ovmf-variables code=0 "
+  expect_in ovmf "GRUB starts the kernel for ovmf"
+  expect_in ovmf-cd "^GUEST .*cpus=2 sectors=65536"
   expect "^lock-shim: in place"
   expect "vm-holder: in place"
   expect "^good +virtualization +hardware"
   expect "^NESTED doctor code=0 "
   expect "^GUEST mode=direct cpus=2 sectors=65536"
-  expect "GRUB starts the kernel"
+  expect_in seabios "GRUB starts the kernel for seabios"
   expect "^GUEST before=guest-di"  # what the first guest wrote, a later one read
   expect "^NESTED panic code=11 "
   expect "^NESTED reset code=10 "
@@ -191,7 +224,9 @@ make_disks
 make_host
 prepared=$SECONDS
 run
-tr -d '\r\000' <"$work/log" >"$work/log.clean" && mv "$work/log.clean" "$work/log"
+# Without carriage returns, and without what firmware sends a terminal.
+tr -d '\r\000' <"$work/log" | sed 's/\x1b\[[0-9;=?]*[A-Za-z]//g' >"$work/log.clean"
+mv "$work/log.clean" "$work/log"
 judge
 grep -aE '^(NESTED|GUEST)' "$work/log" || true
 echo "prepared in $((prepared - begin)) s, ran $((SECONDS - prepared)) s"
