@@ -50,6 +50,7 @@ TEST_P(ChainProgram, EveryLiveDiskReadsAsBeforeOrAfterEachCut) {
                       .seed = random(),
                       .depth = deep ? depth : 1,
                       .cuts = cuts == 0 ? ~std::size_t{0} : static_cast<std::size_t>(cuts)}};
+    deepest = std::max(deepest, world.deepest());
     for (unsigned i = 0; i < 40; ++i) {
       SCOPED_TRACE("step " + std::to_string(i));
       world.step();
