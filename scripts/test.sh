@@ -120,9 +120,10 @@ case $tier in
     ;;
   default)
     build release && run_tests release -LE '^slow$'
-    build tsan image_queue_test image_parallel_test qos_threads_test vhd_threads_test \
-      vhdx_threads_test &&
-      run_tests tsan -R '^(image_(queue|parallel)_test|(qos|vhdx?)_threads_test)\.'
+    build tsan image_queue_test image_parallel_test qos_threads_test snapshot_live_model_test \
+      vhd_threads_test vhdx_threads_test &&
+      run_tests tsan -R \
+        '^(image_(queue|parallel)_test|snapshot_live_model_test|(qos|vhdx?)_threads_test)\.'
     ;;
   sanitize)
     # The fuzz preset has asan-clang's checks: one build serves the tests and the fuzzing. What is

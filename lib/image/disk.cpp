@@ -17,7 +17,7 @@ Disk::~Disk() = default;
 
 Geometry Disk::geometry() const noexcept { return state_->geometry(); }
 Format Disk::format() const noexcept { return state_->format(); }
-DiskType Disk::type() const noexcept { return state_->image(0).type(); }
+DiskType Disk::type() const noexcept { return state_->type(); }
 bool Disk::writable() const noexcept { return state_->writable(); }
 const std::vector<std::string>& Disk::files() const noexcept { return state_->paths(); }
 

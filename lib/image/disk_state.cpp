@@ -40,6 +40,7 @@ DiskState::DiskState(OpenedChain opened, Access access, DriverKind driver, Host&
       shape_{chain_.geometry()},
       virtual_size_{shape_.virtual_size},
       block_size_{shape_.block_size},
+      type_{image(0).type()},
       host_{&host} {
   opened_.how.writable = writable();
   for (OpenedImage& one : opened_.images) one.first_id = one.layer->link_identity();

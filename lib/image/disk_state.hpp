@@ -47,6 +47,7 @@ class DiskState {
   Chain& chain() noexcept { return chain_; }
   /// Of the leaf, as it is now. Any thread.
   Geometry geometry() const noexcept;
+  DiskType type() const noexcept { return type_.load(std::memory_order_relaxed); }
   std::uint64_t virtual_size() const noexcept {
     return virtual_size_.load(std::memory_order_acquire);
   }
@@ -93,6 +94,9 @@ class DiskState {
   std::uint64_t layer_changes() const noexcept { return layer_changes_; }
   /// Where writes are noted, if they are. As layer_changes().
   WriteNotes* write_notes() const noexcept { return notes_; }
+
+  /// Makes the owner now, for who works beside threads that may come later.
+  Status ensure_owner();
 
   /// As long as it lives nobody else changes layers, and the disk does not close.
   class Change {
@@ -184,6 +188,7 @@ class DiskState {
   Geometry shape_;  // of the leaf; the two that may change are those below
   std::atomic<std::uint64_t> virtual_size_;
   std::atomic<std::uint64_t> block_size_;
+  std::atomic<DiskType> type_;
   Host* host_;
 
   alignas(64) std::atomic<std::uint64_t> generation_{0};

@@ -8,7 +8,7 @@
 set -euo pipefail
 vhdvmm=$(realpath "$1") vhdtool=$(realpath "$2") work=$(realpath -m "$3")
 here=$(dirname "$(realpath "$0")")
-limit=${NESTED_LIMIT:-600}
+limit=${NESTED_LIMIT:-900}
 silence=90
 
 skip() {

@@ -49,6 +49,12 @@ std::vector<std::string> DiskState::paths_now() const {
   return opened_.paths;
 }
 
+Status DiskState::ensure_owner() {
+  const std::scoped_lock lock{joining_};
+  if (closed_) return Error{.code = Errc::invalid, .what = "the disk is closed"};
+  return start_owner();
+}
+
 Result<DiskState::Change> DiskState::begin_change() {
   const std::scoped_lock lock{joining_};
   if (closed_) return Error{.code = Errc::invalid, .what = "the disk is closed"};
@@ -111,6 +117,7 @@ void DiskState::layers_changed() {
   const Geometry& leaf = chain_.geometry();
   virtual_size_.store(leaf.virtual_size, std::memory_order_release);
   block_size_.store(leaf.block_size, std::memory_order_relaxed);
+  type_.store(image(0).type(), std::memory_order_relaxed);
   if (finder_) finder_ = std::make_unique<ChainFinder>(chain_, ChainFinder::kBytes);
   ++layer_changes_;
 }

@@ -46,6 +46,8 @@ Result<ResizeResult> Disk::resize(const ResizeOptions& options) noexcept {
 }
 
 Result<ResizeResult> ParallelDisk::resize(const ResizeOptions& options) noexcept {
+  // Other threads may make their doors while this goes on.
+  OVHD_CHECK(detail::DiskState::of(state_->disk()).ensure_owner());
   return state_->disk().resize(options);
 }
 

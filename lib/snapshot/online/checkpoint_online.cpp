@@ -173,12 +173,18 @@ Status CheckpointRun::put_leaf_online(detail::DiskState& disk, const std::string
   return outcome;
 }
 
-/// The image of the checkpoint becomes one that was closed; others may read it.
+/// The image of the checkpoint becomes one that was closed; others may read it. The checkpoint is
+/// there whatever comes of that: its log is replayed by whoever opens it.
 Status CheckpointRun::seal_parent_online(detail::DiskState& disk, std::uint32_t known) {
   const std::vector<std::string> paths = disk.paths_now();
   shop_.blame(paths[1]);
-  OVHD_CHECK(LayerInUse(disk, 1, true).close());
-  OVHD_CHECK(disk.files()[1]->change_lock(Lock::reader));
+  Status sealed = LayerInUse(disk, 1, true).close();
+  if (sealed) sealed = disk.files()[1]->change_lock(Lock::reader);
+  if (!sealed) {
+    notes_.push_back(paths[1] + ": not left as a closed image: " +
+                     describe(sealed.error(), paths[1]));
+    return Ok{};
+  }
   // A VHD says when its parent was changed last, which was just now.
   const std::uint32_t changed = parent_timestamp(*disk.files()[1]);
   if (format_ != Format::vhd || changed == known) return Ok{};

@@ -21,6 +21,7 @@ auto beside(DiskState& disk, const OnlineOptions& options, Work work)
   if (disk.format() == Format::raw) {
     return Error{.code = Errc::unsupported, .what = "neither VHD nor VHDX (X01, V01)"};
   }
+  if (const Status owned = disk.ensure_owner(); !owned) return owned.error();
   PosixStore store{disk.direct()};
   const Workshop shop{.store = store,
                       .host = system_host(),
