@@ -7,6 +7,7 @@
 #include <deque>
 #include <latch>
 #include <memory>
+#include <optional>
 #include <system_error>
 #include <thread>
 #include <vector>
@@ -73,6 +74,7 @@ struct Crew {
   BenchWorker::Shared shared;
   Workers workers = {};
   ImageStatistics before = {};
+  OnlineReport online = {};
 };
 
 void work(BenchWorker& worker, openvhd::Disk& disk, const std::atomic<bool>& stop, Gates& gates) {
@@ -100,6 +102,19 @@ std::vector<std::jthread> start(const std::deque<Crew>& crews, std::size_t count
     const auto missing = static_cast<std::ptrdiff_t>(count - threads.size());
     gates.opened.count_down(missing);
     gates.ended.count_down(missing);
+  }
+  return threads;
+}
+
+// What changes the disks meanwhile, until `over`.
+std::vector<std::jthread> start_online(std::deque<Crew>& crews, const std::atomic<bool>& over) {
+  std::vector<std::jthread> threads;
+  for (auto& crew : crews) {
+    const auto& options = crew.job.options;
+    if (options.online == OnlineWork::none) continue;
+    threads.emplace_back([&crew, &options, &over] {
+      crew.online = work_online(crew.job.disk, options.online, options.online_rate, over);
+    });
   }
   return threads;
 }
@@ -148,6 +163,7 @@ std::optional<BenchFailure> failure_of(const std::deque<Crew>& crews, bool all_s
   for (std::size_t job = 0; job < crews.size(); ++job) {
     for (const auto& worker : crews[job].workers)
       if (worker->error()) return BenchFailure{*worker->error(), job};
+    if (crews[job].online.error) return BenchFailure{*crews[job].online.error, job};
   }
   if (!all_started) return BenchFailure{{.code = Errc::io, .sys_errno = EAGAIN, .what = "threads"}};
   if (interrupted()) return BenchFailure{{.code = Errc::cancelled, .what = "stopped on request"}};
@@ -184,10 +200,15 @@ BenchRun run_bench(std::span<const BenchJob> jobs, const QosPlan* plan,
   gates.opened.wait();
   for (auto& crew : crews) crew.before = openvhd::image_statistics(crew.job.disk);
   gates.begin.count_down();
+  std::atomic<bool> over{false};
+  auto beside = start_online(crews, over);
   gates.ended.wait();
+  over = true;
+  beside.clear();
   BenchRun run;
   for (auto& crew : crews) {
     auto& result = run.disks.emplace_back(sum(crew.workers));
+    result.online = crew.online;
     result.image = difference(openvhd::image_statistics(crew.job.disk), crew.before);
     if (crew.shared.flow) result.qos = crew.shared.flow->status();
   }

@@ -9,6 +9,7 @@
 #include <span>
 #include <vector>
 
+#include "bench_online.hpp"
 #include "bench_range.hpp"
 #include "qos_plan.hpp"
 
@@ -26,8 +27,10 @@ struct BenchOptions {
   std::optional<std::uint64_t> count;  ///< Requests of all queues together.
   std::uint64_t seed = 0;
   bool sequential = false;
-  bool durable = false;     ///< Each write is durable when it completes.
-  bool registered = false;  ///< Buffers are made known to the kernel.
+  bool durable = false;                  ///< Each write is durable when it completes.
+  bool registered = false;               ///< Buffers are made known to the kernel.
+  OnlineWork online = OnlineWork::none;  ///< What goes on beside the requests.
+  std::uint64_t online_rate = 0;         ///< Bytes per second of that; 0: no limit.
 };
 
 struct BenchResult {
@@ -38,6 +41,7 @@ struct BenchResult {
   openvhd::QueueStatistics queues;  ///< Of all queues together.
   openvhd::ImageStatistics image;   ///< What the run added.
   openvhd::QosStatus qos;           ///< With a plan: of this disk.
+  OnlineReport online;              ///< With work beside the requests.
 };
 
 /// A disk, and what it is asked for. All of it is borrowed.

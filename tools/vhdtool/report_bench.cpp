@@ -138,6 +138,12 @@ std::string bench_text(const BenchSubject& subject, const BenchOptions& options,
                                             queues.flushes.requests))});
   }
   if (qos != nullptr) table.row({"qos", qos_text(*qos, result.qos)});
+  if (options.online != OnlineWork::none) {
+    table.row({online_work_name(options.online),
+               fmt::format("{} in {:.2f} s, {} moved{}", counted(result.online.done, "time"),
+                           result.online.seconds, human_size(result.online.bytes),
+                           result.online.cut_short ? "; one was stopped" : "")});
+  }
   add_image(table, result.image);
   return subject_text(subject, options, result) + table.text("  ");
 }
@@ -169,6 +175,16 @@ Json qos_json(const BenchQos* qos, const openvhd::QosStatus& status) {
               {"disk_weight", qos->disk.weight}};
   add_status(out, status);
   return out;
+}
+
+Json online_json(const BenchOptions& options, const OnlineReport& online) {
+  if (options.online == OnlineWork::none) return nullptr;
+  return {{"work", online_work_name(options.online)},
+          {"bytes_per_second", options.online_rate},
+          {"done", online.done},
+          {"bytes", online.bytes},
+          {"seconds", online.seconds},
+          {"cut_short", online.cut_short}};
 }
 
 }  // namespace
@@ -203,7 +219,8 @@ Json bench_json(const BenchSubject& subject, const BenchOptions& options, const 
           {"latency_ns", latency},
           {"queue", queues_json(result.queues)},
           {"image", image_json(result.image)},
-          {"qos", qos_json(qos, result.qos)}};
+          {"qos", qos_json(qos, result.qos)},
+          {"online", online_json(options, result.online)}};
 }
 
 Json bench_json(Json disks, const QosPlan* plan, const openvhd::QosStatus& host) {

@@ -52,6 +52,7 @@ class Bench : public Verb {
              "for each FILE, in their order. --qos-host is what all of them together may ask for; "
              "when that is reached, what min= promises is served first, and the rest by weight=. "
              "--qos-file has all that in one file.",
+             "With --online the layers, or the size, of FILE change while requests go on.",
              "All modes but read destroy what FILE holds, and are refused without --destroy."},
         .examples = {
             {"vhdtool bench disk.vhdx", "4 KiB reads at random, 32 at a time."},
@@ -67,6 +68,7 @@ class Bench : public Verb {
     arguments.positional({.name = "FILE", .help = "The image, or several."}, files_into(files_));
     declare_load(arguments);
     declare_limits(arguments);
+    declare_online(arguments);
     arguments.option({.name = "--destroy",
                       .help = "What FILE holds may be lost: needed for every mode but read."},
                      flag_into(destroy_));
@@ -89,7 +91,8 @@ class Bench : public Verb {
   ExitCode run(Console& console) override {
     if (json_) console.use_json();
     if (const auto problem = settle(); !problem.empty()) return console.usage("bench: " + problem);
-    open_.access = options_.mode == BenchMode::read ? Access::read_only : Access::read_write;
+    const bool reads = options_.mode == BenchMode::read && options_.online == OnlineWork::none;
+    open_.access = reads ? Access::read_only : Access::read_write;
     std::deque<Subject> subjects;
     for (const auto& file : files_) {
       if (raw_ && destroy_ && is_image(file))
@@ -117,6 +120,7 @@ class Bench : public Verb {
 
   void declare_load(Arguments& arguments);
   void declare_limits(Arguments& arguments);
+  void declare_online(Arguments& arguments);
   /// Takes over what was given. What is wrong with it, or empty.
   std::string settle();
   std::string settle_sizes();
@@ -215,8 +219,29 @@ void Bench::declare_limits(Arguments& arguments) {
       number_into(seed_));
 }
 
+void Bench::declare_online(Arguments& arguments) {
+  std::vector<std::pair<std::string, OnlineWork>> works;
+  for (const auto work :
+       {OnlineWork::resize, OnlineWork::checkpoint, OnlineWork::merge, OnlineWork::compact})
+    works.emplace_back(online_work_name(work), work);
+  arguments.option({.name = "--online",
+                    .value = "WORK",
+                    .help = "Changes FILE meanwhile, needs --destroy: resize (64 MiB more, and "
+                            "less, again and again), checkpoint (one each second), merge (into "
+                            "the parent, until one file is left) or compact."},
+                   choice_into(options_.online, works));
+  arguments.option({.name = "--online-rate",
+                    .value = "SIZE",
+                    .help = "Most bytes per second that merge and compact move. Without it as much "
+                            "as leaves requests four fifths of the time."},
+                   amount_into(options_.online_rate));
+}
+
 std::string Bench::settle() {
   const auto mode = options_.mode;
+  if (options_.online != OnlineWork::none && (!destroy_ || raw_))
+    return "--online changes an image: it needs --destroy, and not --raw";
+  if (options_.online != OnlineWork::none && files_.size() != 1) return "--online is for one FILE";
   if (mode != BenchMode::read && !destroy_)
     return fmt::format("--mode {} destroys what FILE holds: --destroy says that it may",
                        bench_mode_name(mode));

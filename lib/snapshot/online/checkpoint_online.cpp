@@ -181,8 +181,8 @@ Status CheckpointRun::seal_parent_online(detail::DiskState& disk, std::uint32_t 
   Status sealed = LayerInUse(disk, 1, true).close();
   if (sealed) sealed = disk.files()[1]->change_lock(Lock::reader);
   if (!sealed) {
-    notes_.push_back(paths[1] + ": not left as a closed image: " +
-                     describe(sealed.error(), paths[1]));
+    notes_.push_back(paths[1] +
+                     ": not left as a closed image: " + describe(sealed.error(), paths[1]));
     return Ok{};
   }
   // A VHD says when its parent was changed last, which was just now.
