@@ -12,7 +12,7 @@ namespace {
 int answer(ovhd_disk* handle, const Status& status) noexcept {
   if (status) return 0;
   return guarded([&] {
-    const auto& files = handle->disk.files();
+    const auto& files = handle->files;
     const std::size_t layer = status.error().layer;
     return fail(status.error(), files[layer < files.size() ? layer : 0]);
   });
@@ -58,7 +58,8 @@ int open_disk(const char* path, const ovhd_open_options* options, ovhd_disk** di
   if (const int wrong = open_from(given, wanted); wrong != 0) return wrong;
   auto opened = ParallelDisk::open(path, wanted);
   if (!opened) return fail(opened.error(), report, path);
-  *disk = std::make_unique<ovhd_disk>(ovhd_disk{*std::move(opened)}).release();
+  auto files = opened->files();
+  *disk = std::make_unique<ovhd_disk>(ovhd_disk{*std::move(opened), std::move(files)}).release();
   return 0;
 }
 
@@ -111,7 +112,7 @@ int ovhd_close(ovhd_disk* disk) {
 }
 
 int ovhd_get_geometry(const ovhd_disk* disk, ovhd_geometry* geometry) {
-  const auto& shape = disk->disk.geometry();
+  const auto shape = disk->disk.geometry();
   ovhd_geometry out{};
   out.virtual_size = shape.virtual_size;
   out.block_size = shape.block_size;
@@ -120,14 +121,14 @@ int ovhd_get_geometry(const ovhd_disk* disk, ovhd_geometry* geometry) {
   out.format = c::format_of(disk->disk.format());
   out.type = c::type_of(disk->disk.type());
   out.writable = disk->disk.writable() ? 1 : 0;
-  out.layers = static_cast<uint32_t>(disk->disk.files().size());
+  out.layers = static_cast<uint32_t>(disk->files.size());
   return c::give(out, geometry) ? 0 : c::fail_argument("ovhd_geometry: struct_size");
 }
 
 uint64_t ovhd_size(const ovhd_disk* disk) { return disk->disk.geometry().virtual_size; }
 
 const char* ovhd_layer_path(const ovhd_disk* disk, uint32_t layer) {
-  const auto& files = disk->disk.files();
+  const auto& files = disk->files;
   return layer < files.size() ? files[layer].c_str() : nullptr;
 }
 

@@ -88,8 +88,8 @@ void set_buffers(Slot& slot, const iovec* buffers, size_t count) noexcept {
 
 int open_queue(ovhd_disk* disk, uint32_t depth, ovhd_queue** queue) {
   auto opened = disk->disk.open_queue({.depth = depth});
-  if (!opened) return openvhd::c::fail(opened.error(), disk->disk.files().front());
-  auto made = std::make_unique<ovhd_queue>(disk->disk.files().front(), depth);
+  if (!opened) return openvhd::c::fail(opened.error(), disk->files.front());
+  auto made = std::make_unique<ovhd_queue>(disk->files.front(), depth);
   made->queue.emplace(*std::move(opened));
   *queue = made.release();
   return 0;
