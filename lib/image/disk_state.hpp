@@ -93,7 +93,7 @@ class DiskState {
   /// How often layers have been replaced. Inside a transfer, in an even generation.
   std::uint64_t layer_changes() const noexcept { return layer_changes_; }
   /// Where writes are noted, if they are. As layer_changes().
-  WriteNotes* write_notes() const noexcept { return notes_; }
+  WriteNotes* write_notes() const noexcept { return notes_.get(); }
 
   /// Makes the owner now, for who works beside threads that may come later.
   Status ensure_owner();
@@ -147,7 +147,7 @@ class DiskState {
   Status renew_leaf();
   /// From now on the disk fails.
   void break_leaf(Error reason);
-  void note_writes(WriteNotes* notes) noexcept;
+  void note_writes(std::shared_ptr<WriteNotes> notes) noexcept;
   /// The file of a layer, which may outlive the layer.
   std::shared_ptr<File> share_file(std::size_t index);
 
@@ -193,7 +193,7 @@ class DiskState {
 
   alignas(64) std::atomic<std::uint64_t> generation_{0};
   std::uint64_t layer_changes_ = 0;
-  WriteNotes* notes_ = nullptr;
+  std::shared_ptr<WriteNotes> notes_;
   mutable std::mutex naming_;  // of opened_.paths, beside whom changes them
   bool changing_ = false;      // under joining_
 

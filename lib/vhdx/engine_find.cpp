@@ -83,9 +83,11 @@ bool Engine::find_writable(VirtualOffset at, std::uint64_t length, Extent& exten
   const Piece piece = piece_of(at, length);
   const TablePage* const page = TableCache::in_memory(bat_pages_[piece.index / kTablePageWords]);
   if (page == nullptr) return false;
-  const BatEntry entry = entry_in(*page, piece.index);
+  // In this order. A transfer that began before hide() is waited for; one that began after it sees
+  // that the block moves or, once show() has taken that back, the entry that was stored before.
   const std::uint64_t moving = shared_.moving.load(std::memory_order_acquire);
   if (moving == piece.block) return false;
+  const BatEntry entry = entry_in(*page, piece.index);
   if (entry.payload_state() == PayloadState::fully_present) {
     put_data(piece, entry, length, extent);
     return moving < piece.block || moving > (at.value + extent.length - 1) >> block_shift_;

@@ -113,7 +113,7 @@ void DiskState::release_changes() noexcept {
 void DiskState::layers_changed() {
   files_ = files_of(opened_);
   chain_ = chain_of(opened_);
-  chain_.note_writes(notes_);
+  chain_.note_writes(notes_.get());
   const Geometry& leaf = chain_.geometry();
   virtual_size_.store(leaf.virtual_size, std::memory_order_release);
   block_size_.store(leaf.block_size, std::memory_order_relaxed);
@@ -122,9 +122,9 @@ void DiskState::layers_changed() {
   ++layer_changes_;
 }
 
-void DiskState::note_writes(WriteNotes* notes) noexcept {
-  notes_ = notes;
-  chain_.note_writes(notes);
+void DiskState::note_writes(std::shared_ptr<WriteNotes> notes) noexcept {
+  chain_.note_writes(notes.get());
+  notes_ = std::move(notes);
 }
 
 std::shared_ptr<File> DiskState::share_file(std::size_t index) {

@@ -51,7 +51,8 @@ std::uint64_t Door::read_mapped(VirtualOffset at, std::span<std::byte> into) noe
   if (slot_ == nullptr) return 0;
   const unsigned side = slot_->begin();
   Found found;
-  const bool known = may_look() && disk_->finder().find(at, std::min(into.size(), kLongest), found);
+  const std::uint64_t most = std::min(into.size(), kLongest);
+  const bool known = may_look(at, most) && disk_->finder().find(at, most, found);
   slot_->end_look_up();
   bool good = known;
   const auto part = into.first(known ? found.extent.length : 0);
@@ -79,8 +80,9 @@ std::uint64_t Door::write_mapped(VirtualOffset at, std::span<std::byte> from) no
   if (slot_ == nullptr) return 0;
   const unsigned side = slot_->begin();
   Extent extent;
-  const bool known = may_look() && disk_->files().front()->is_plain() &&
-                     disk_->finder().find_writable(at, std::min(from.size(), kLongest), extent);
+  const std::uint64_t most = std::min(from.size(), kLongest);
+  const bool known = may_look(at, most) && disk_->files().front()->is_plain() &&
+                     disk_->finder().find_writable(at, most, extent);
   slot_->end_look_up();
   bool good = false;
   if (known) {

@@ -8,6 +8,7 @@
 #include <optional>
 #include <span>
 
+#include "base/checked.hpp"
 #include "image/disk_state.hpp"
 #include "image/queue/job.hpp"
 #include "io/readers.hpp"
@@ -47,8 +48,11 @@ class Door {
   Status change(Job::Kind kind, VirtualOffset at, std::uint64_t length, bool durable) noexcept;
 
  private:
-  /// Inside a transfer: layers and files are there as long as it lasts.
-  bool may_look() const noexcept { return disk_->generation() % 2 == 0; }
+  /// Inside a transfer: layers and files are there as long as it lasts. The disk may have become
+  /// smaller since the range was judged; the owner then says so.
+  bool may_look(VirtualOffset at, std::uint64_t length) const noexcept {
+    return disk_->generation() % 2 == 0 && range_fits(at.value, length, disk_->virtual_size());
+  }
   Status hand_over(Job::Kind kind, VirtualOffset at, std::span<std::byte> bytes,
                    bool durable) noexcept;
   std::uint64_t read_mapped(VirtualOffset at, std::span<std::byte> into) noexcept;

@@ -18,10 +18,10 @@ struct Found {
 };
 
 /// Layer::find() through a chain, without a lock or an allocation. What the leaf does not hold is
-/// answered by parents, which nobody changes while they are open: so the answer for a whole
-/// granule of the disk is remembered, and a block is found in the 32nd layer as fast as in the
-/// second. A granule that several extents share is remembered in pieces of 4 KiB; what even those
-/// do not fit is looked up layer by layer each time.
+/// answered by parents, which change in still moments only, from which on another finder answers:
+/// so the answer for a whole granule of the disk is remembered, and a block is found in the 32nd
+/// layer as fast as in the second. A granule that several extents share is remembered in pieces of
+/// 4 KiB; what even those do not fit is looked up layer by layer each time.
 class ChainFinder {
  public:
   /// For what a disk's queues remember together.

@@ -119,13 +119,12 @@ Status CompactInUse::wait_until_over(std::uint64_t asked) {
   }
 }
 
+// Without a rest: writes to the block wait.
 Status CompactInUse::copy(FileOffset from, FileOffset to) {
   const auto bytes = memory_.span();
   for (std::uint64_t done = 0; done < block_bytes_; done += kPiece) {
-    pace_.begin();
     OVHD_CHECK(file_.read_exact(from + done, bytes, "a block that moves: the file ends inside it"));
     OVHD_CHECK(file_.write_all(to + done, bytes));
-    pace_.end(kPiece);
   }
   return Ok{};
 }
@@ -149,6 +148,7 @@ Result<CompactInUse::Moved> CompactInUse::move_block(const Block& block) {
   });
   if (!to) return Moved::no_room;
   moved.to = *to;
+  pace_.begin();
   Status outcome = wait_until_over(asked);
   if (outcome) outcome = copy(block.from, moved.to);
   if (!outcome) {
@@ -158,6 +158,7 @@ Result<CompactInUse::Moved> CompactInUse::move_block(const Block& block) {
   }
   let_go();
   if (!outcome) return outcome.error();
+  pace_.end(block_bytes_);
   return moved.moved ? Moved::yes : Moved::was_elsewhere;
 }
 

@@ -18,6 +18,8 @@ constexpr std::uint64_t kLittle = 4 * kMiB;            // what requests may wait
 constexpr unsigned kRounds = 32;
 // Who writes as fast as this makes room must wait for it at last.
 constexpr unsigned kPacedRounds = 4;
+// How often a still moment that cannot be had is asked for again, each for seconds.
+constexpr unsigned kPatience = 60;
 
 std::uint64_t bytes_of(const std::vector<WriteNotes::Run>& runs) {
   std::uint64_t out = 0;
@@ -52,10 +54,10 @@ Status MergeInUse::open_target(HeldFile& target, const Guid& id) {
   OVHD_TRY(OpenedImage image,
            open_layer(format_, std::make_unique<KeptFile>(target_file_), how, shop_.host));
   image.layer->set_link_identity(id);
-  if (is_leaf()) notes_ = std::make_unique<WriteNotes>(disk_.virtual_size());
+  if (is_leaf()) notes_ = std::make_shared<WriteNotes>(disk_.virtual_size());
   OVHD_CHECK(disk_.still([&] {
     disk_.replace_layer(index_ + 1, std::move(image));
-    disk_.note_writes(notes_.get());
+    disk_.note_writes(notes_);
     return Status{Ok{}};
   }));
   lent->keep();
@@ -161,11 +163,15 @@ Status MergeInUse::drop_middle(const Tail& tail) {
   bool past = false;
   Status outcome = target_->close();
   if (outcome) outcome = tail(disk_.image(index_).link_identity(), past);
-  if (outcome) {
+  // Then the merge is done, and what is left is that the chain knows it: a queue's thread that
+  // rests with completed requests for long does not turn that into a failure.
+  const bool merged = outcome.has_value();
+  for (unsigned more = 0; merged && more < kPatience; ++more) {
     outcome = disk_.still([&] {
       disk_.drop_layer(index_);
       return Status{Ok{}};
     });
+    if (outcome || outcome.error().code != Errc::busy) break;
   }
   // Readers may come, as to any parent. A host that fails here leaves a lock too many.
   static_cast<void>(target_file_->change_lock(Lock::reader));

@@ -47,7 +47,7 @@ class MergeInUse final : public MergeSide {
   std::optional<LayerInUse> source_;
   std::optional<LayerInUse> target_;
   std::shared_ptr<File> target_file_;
-  std::unique_ptr<WriteNotes> notes_;
+  std::shared_ptr<WriteNotes> notes_;
   std::vector<WriteNotes::Run> rest_;
   MovedBytes late_;  // in the still moment
 };
