@@ -66,6 +66,7 @@ class BenchWorker {
   void fail(const openvhd::Error& error) noexcept;
   bool must_stop() const noexcept;
   [[gnu::noinline]] void submit(Slot& slot) noexcept;
+  [[gnu::noinline]] void read_limited(Slot& slot) noexcept;
   /// Calls with the limited queue, or else with the queue.
   template <class Call>
   auto on_queue(Call call) noexcept {
@@ -75,9 +76,10 @@ class BenchWorker {
   Shared& shared_;
   const BenchMode mode_;
   BenchWalk walk_;
-  const bool reads_anywhere_;
-  std::uint64_t places_;  // for a request in a unit, where that is longer
-  std::uint64_t left_;    // requests to submit
+  bool reads_anywhere_;                  // of a queue without limits
+  bool limited_reads_anywhere_ = false;  // of one with limits
+  std::uint64_t places_;                 // for a request in a unit, where that is longer
+  std::uint64_t left_;                   // requests to submit
   std::uint64_t until_flush_;
   std::uint64_t completed_ = 0;
   bool exhausted_ = false;
